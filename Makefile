@@ -1,0 +1,41 @@
+# perfkit: `make` lists the targets. Needs GNU make 4.3 or later and Python 3.11 or later.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install baseline plots test lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP) ## make the virtual environment and install perfkit into it
+
+# torch goes first: it is by far the largest, and the machine's pip settings decide which build it
+# is (CPU or CUDA); everything after it then resolves against the one that is there.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt torch
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	touch $@
+
+baseline: $(STAMP) ## measure this machine's baseline and draw it
+	$(BIN)/perfkit run
+	$(BIN)/perfkit plots
+
+plots: $(STAMP) ## draw what was measured
+	$(BIN)/perfkit plots
+
+test: $(STAMP) ## run the quick tests that need no GPU
+	$(BIN)/python -m pytest -m "cpu and not slow"
+
+lint: $(STAMP) ## check style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean: ## remove results, plots and caches; baselines and the plot gallery stay
+	rm -rf results .benchmarks .pytest_cache .mypy_cache .ruff_cache dist *.egg-info
+	rm -f plots/*.png
+	find . -path ./$(VENV) -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,70 @@
+"""What a backend is: three functions in a module; and an engine, which generates and forgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Mapping
+
+    import torch
+
+    from perfkit.cases import Case
+    from perfkit.inputs.models import ModelSource
+
+class Engine(Protocol):
+    """A case made ready to run."""
+
+    notes: Mapping[str, object]
+    """What a reader of the result must know: cache, compilation, fallbacks with their reason."""
+
+    def generate(self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]) -> torch.Tensor:
+        """Decode greedily.
+
+        ``ids`` is (B, P) int64; returns (B, new_tokens) int64, the new tokens alone, where
+        new_tokens is at most the case's. Calls ``stamp`` once as each token has been enqueued,
+        never waiting for the device itself.
+        """
+        ...
+
+    def forced_logits(self, ids: torch.Tensor, forced: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield (B, V) logits after the prompt and after each forced token.
+
+        ``ids`` is (B, P), ``forced`` (B, K); yields K + 1 tensors, through the same code that
+        ``generate`` runs.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give back everything that is this engine's own: caches, graphs, compiled code."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is costly to make and can serve several cases: weights on a device."""
+
+    model: Any
+    device: str
+    vocab: int
+
+
+class Backend(Protocol):
+    """A module with these functions; it knows nothing of rounds, statistics or files."""
+
+    def unsupported(self, case: Case, device: str) -> str | None:
+        """Return why this case cannot run on ``device`` ("cpu" or "cuda"), or None."""
+        ...
+
+    def load_key(self, case: Case) -> Hashable:
+        """Return what two cases must share to share one loaded model."""
+        ...
+
+    def load(self, case: Case, source: ModelSource, device: str) -> Loaded:
+        """Make or read the weights."""
+        ...
+
+    def build(self, loaded: Loaded, case: Case) -> Engine:
+        """Make the engine; compilation may wait for its first run."""
+        ...

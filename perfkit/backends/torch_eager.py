@@ -1,0 +1,75 @@
+"""torch-eager: transformers' own generate with a dynamic cache, what most people run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perfkit.backends.torch_common import ATTENTION, load, load_key, unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import torch
+
+    from perfkit.backends.engine import Loaded
+    from perfkit.cases import Case
+
+__all__ = ["EagerEngine", "build", "load", "load_key", "unsupported"]
+
+
+def build(loaded: Loaded, case: Case) -> EagerEngine:
+    """Point the shared model at the case's attention; nothing is compiled."""
+    return EagerEngine(loaded, ATTENTION[case.attention])
+
+
+class EagerEngine:
+    """One call of ``generate`` a round; each token is stamped by a stopping criterion."""
+
+    def __init__(self, loaded: Loaded, attention: str) -> None:
+        """Keep the model; ``attention`` is transformers' name of it."""
+        self._model = loaded.model
+        self._model.set_attn_implementation(attention)
+        self.notes: Mapping[str, object] = {
+            "cache": "dynamic",
+            "compiled": False,
+            "attention_implementation": attention,
+        }
+
+    def generate(self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]) -> torch.Tensor:
+        """Decode greedily; see Engine."""
+        import torch
+
+        going_on = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
+
+        def stamped(*_: Any, **__: Any) -> torch.Tensor:
+            stamp()
+            return going_on
+
+        with torch.inference_mode():
+            output = self._model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=new_tokens,
+                stopping_criteria=[stamped],
+                disable_compile=True,
+            )
+        tokens: torch.Tensor = output[:, ids.shape[1] :]
+        return tokens
+
+    def forced_logits(self, ids: torch.Tensor, forced: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Run prompt, then forced tokens one by one, over a dynamic cache; see Engine."""
+        import torch
+        from transformers import DynamicCache
+
+        with torch.inference_mode():
+            cache = DynamicCache(config=self._model.config)
+            step = ids
+            for k in range(forced.shape[1] + 1):
+                out = self._model(
+                    input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                yield out.logits[:, -1]
+                step = forced[:, k : k + 1]
+
+    def release(self) -> None:
+        """Hold nothing of its own; see Engine."""

@@ -1,0 +1,132 @@
+"""The command ``perfkit``: run, doctor, plots. Wrong use ends with one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from perfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.results.store import Document
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A performance lab for LLM inference that says how it knows.",
+)
+_RESULT = Path("results/metrics_pytorch.json")
+_INTERRUPTED = 130
+
+
+@app.command()
+def run(  # noqa: PLR0913 - each is an option a person types
+    matrix: Annotated[
+        list[str] | None, typer.Option(help="Matrix name or TOML file; repeatable.")
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Only cells whose id holds this text; repeatable.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    prompts: Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 5,
+    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and prompts.")] = 0,
+    output: Annotated[Path, typer.Option(help="Result file; a .csv goes beside it.")] = _RESULT,
+    resume: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--resume", help="Keep cells that an interrupted run finished.")
+    ] = False,
+) -> None:
+    """Measure the cells of a matrix on this machine, and print a table."""
+    from perfkit.running import Request, measure
+
+    request = Request(
+        matrices=tuple(matrix or ()),
+        cases=tuple(case or ()),
+        model=model,
+        device=device,
+        prompts=prompts,
+        rounds=rounds,
+        max_warmup=max_warmup,
+        seed=seed,
+        output=output,
+        resume=resume,
+    )
+    code = measure(request)
+    if output.is_file() and code != _INTERRUPTED:
+        from perfkit.results.store import read
+
+        _show(read(output))
+    raise typer.Exit(code)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can run, and why the rest would skip."""
+    from rich.console import Console
+
+    from perfkit.reporting.doctor import report
+
+    Console().print(report())
+
+
+@app.command()
+def plots(
+    files: Annotated[list[Path] | None, typer.Argument(help="Result files.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("plots"),
+) -> None:
+    """Draw tokens_per_sec.png, latency_cdf.png and memory.png from result files."""
+    from perfkit.results.store import check_writable
+
+    documents, bad = _read_all(files or [_RESULT])
+    if documents:
+        check_writable(output)
+        from perfkit.reporting.plots import draw_all
+
+        for path in draw_all(documents, output):
+            typer.echo(path)
+    if bad:
+        raise UsageError("; ".join(bad))
+
+
+def _read_all(files: Sequence[Path]) -> tuple[list[Document], list[str]]:
+    from perfkit.results.store import read
+
+    documents, bad = [], []
+    for path in files:
+        try:
+            documents.append(read(path))
+        except UsageError as error:
+            bad.append(str(error))
+    return documents, bad
+
+
+def _show(document: Document) -> None:
+    from rich.console import Console
+
+    from perfkit.reporting.tables import headline, results_table
+
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console.print(results_table(document))
+    console.print(headline(document), highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command; a person's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        typer.echo(f"perfkit: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("perfkit: interrupted", err=True)
+        sys.exit(_INTERRUPTED)

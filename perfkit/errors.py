@@ -1,0 +1,21 @@
+"""The one error that a person caused and can mend."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """Wrong use: what came, what was expected, what to do. Ends a command with exit code 2."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> str:
+    """Say that ``given`` is no known ``kind``, naming the nearest known one first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {given!r}: {hint}known: {', '.join(names)}"

@@ -1,0 +1,167 @@
+"""Models: named architectures with random weights, or a local Hugging Face folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfkit.architectures import ARCHITECTURES, Architecture
+from perfkit.cases import LOCAL
+from perfkit.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+# Queries and keys are drawn wider than the rest, so that attention scores have a standard deviation
+# of about 2: with the usual 0.02 attention is almost uniform and a wrong scale would go unseen.
+_SHARP = math.sqrt(2.0)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from: ``path`` is None for random weights drawn from ``seed``."""
+
+    name: str
+    arch: Architecture
+    path: Path | None = None
+    seed: int = 0
+
+
+def find(name: str, locals_: dict[str, ModelSource] | None = None, seed: int = 0) -> ModelSource:
+    """Return the source of a model's name. Raises UsageError when there is none."""
+    if name.startswith(LOCAL):
+        known = locals_ or {}
+        if name not in known:
+            raise UsageError(f"{name!r} has no folder: give it with --model PATH")
+        return known[name]
+    if name not in ARCHITECTURES:
+        raise UsageError(unknown("model", name, ARCHITECTURES))
+    return ModelSource(name, ARCHITECTURES[name], seed=seed)
+
+
+def local(path: Path) -> ModelSource:
+    """Read a local Hugging Face folder's config. Raises UsageError when it holds no LLaMA model."""
+    file = path / "config.json"
+    if not file.is_file():
+        raise UsageError(f"{path} holds no model: expected a config.json and *.safetensors files")
+    if not any(path.glob("*.safetensors")):
+        raise UsageError(f"{path} holds no *.safetensors file: convert the weights to safetensors")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        kind = config.get("model_type")
+        if kind != "llama":
+            raise UsageError(f"{file}: model_type is {kind!r}, expected 'llama'")
+        arch = _from_config(config)
+    except UsageError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{file}: not a LLaMA config: {error!r}") from None
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name).strip("-.") or "model"
+    return ModelSource(f"{LOCAL}{slug}", arch, path)
+
+
+def _from_config(config: dict[str, Any]) -> Architecture:
+    heads = int(config["num_attention_heads"])
+    rope = config.get("rope_parameters") or {}
+    theta = config.get("rope_theta") or rope.get("rope_theta") or 10_000.0
+    head_size = config.get("head_dim")
+    return Architecture(
+        hidden=int(config["hidden_size"]),
+        intermediate=int(config["intermediate_size"]),
+        layers=int(config["num_hidden_layers"]),
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads") or heads),
+        vocab=int(config["vocab_size"]),
+        positions=int(config["max_position_embeddings"]),
+        rope_theta=float(theta),
+        norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+        tied_embeddings=bool(config.get("tie_word_embeddings", False)),
+        head_size=int(head_size) if head_size else None,
+    )
+
+
+def build(source: ModelSource, precision: str, device: str) -> LlamaForCausalLM:
+    """Make the model on ``device`` in ``precision``, ready to infer, weights frozen.
+
+    Random weights are drawn in fp32 and rounded to bf16 first, so that every precision holds the
+    same values (fp16 rounds only those below 2**-14). Raises OSError for unreadable checkpoints.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    if source.path is not None:
+        model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(
+            source.path, dtype=dtype, local_files_only=True, use_safetensors=True,
+            trust_remote_code=False, device_map=None,
+        ).to(device)  # fmt: skip
+        return _frozen(model)
+    arch = source.arch
+    config = LlamaConfig(
+        vocab_size=arch.vocab,
+        hidden_size=arch.hidden,
+        intermediate_size=arch.intermediate,
+        num_hidden_layers=arch.layers,
+        num_attention_heads=arch.heads,
+        num_key_value_heads=arch.kv_heads,
+        head_dim=arch.head_dim,
+        max_position_embeddings=arch.positions,
+        rope_parameters={"rope_type": "default", "rope_theta": arch.rope_theta},
+        rms_norm_eps=arch.norm_eps,
+        tie_word_embeddings=arch.tied_embeddings,
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM._from_config(config, dtype=dtype)  # noqa: SLF001
+    model = model.to_empty(device=device)
+    # Buffers made on the meta device hold nothing; the rotary table is the only one.
+    model.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            _draw(name, weight, source.seed)
+    return _frozen(model)
+
+
+def _draw(name: str, weight: torch.Tensor, seed: int) -> None:
+    """Fill one weight from a generator of its own, so that order and precision do not matter."""
+    import torch
+
+    generator = torch.Generator(device=weight.device)
+    generator.manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
+    values = torch.randn(weight.shape, generator=generator, device=weight.device)
+    if weight.dim() == 1:
+        values = values.mul_(0.1).add_(1.0)
+    elif "embed_tokens" not in name:
+        sharp = _SHARP if ("q_proj" in name or "k_proj" in name) else 1.0
+        values.mul_(sharp / math.sqrt(weight.shape[1]))
+    weight.copy_(values.to(torch.bfloat16))
+
+
+def _frozen(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    model.eval().requires_grad_(False)  # noqa: FBT003
+    # No token ends a sequence early: outputs are exactly N tokens.
+    settings = model.generation_config
+    settings.eos_token_id = None
+    settings.pad_token_id = 0
+    settings.do_sample = False
+    settings.temperature = settings.top_p = settings.top_k = None
+    return model
+
+
+def tokenizer(source: ModelSource) -> PreTrainedTokenizerBase | None:
+    """Return the model's own tokenizer, or None where its folder holds none."""
+    if source.path is None or not (source.path / "tokenizer.json").is_file():
+        return None
+    from transformers import AutoTokenizer
+
+    loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        source.path, local_files_only=True, trust_remote_code=False
+    )
+    return loaded

@@ -1,0 +1,1 @@
+"""What is measured on: the machine's identity, its ceilings and its telemetry."""

@@ -1,0 +1,1 @@
+"""Measuring one cell: clock, warm-up, rounds, memory, agreement, and the verdict."""

@@ -1,0 +1,300 @@
+"""One cell, from Case to Result: the only path by which anything is measured."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perfkit.backends import backend
+from perfkit.cases import check_positions
+from perfkit.machine.telemetry import energy_j
+from perfkit.measurement import figures, kernels
+from perfkit.measurement.clock import DeviceClock, round_clock
+from perfkit.measurement.slot import give_back_memory, synchronise
+from perfkit.measurement.steady import Warmup, warm_up
+from perfkit.results.agreement import Agreement, unchecked
+from perfkit.results.record import Result
+from perfkit.roofline import forecast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from perfkit.backends.engine import Engine
+    from perfkit.cases import Case
+    from perfkit.inputs.models import ModelSource
+    from perfkit.inputs.prompts import PromptSet
+    from perfkit.machine.ceilings import Ceilings
+    from perfkit.machine.telemetry import Sampler
+    from perfkit.measurement.reference import References
+    from perfkit.measurement.slot import Slot
+
+
+class Rounds(Protocol):
+    """Runs timed rounds: pytest-benchmark's ``pedantic``, or anything with its signature."""
+
+    def __call__(
+        self,
+        target: Callable[..., Any],
+        *,
+        setup: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]],
+        rounds: int,
+    ) -> object:
+        """Call ``setup`` untimed, then ``target`` between two readings of the timer, each round."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How thoroughly to measure: timed rounds, the warm-up cap, and a cell's time limit."""
+
+    rounds: int = 5
+    max_warmup: int = 3
+    cell_timeout_s: float = 600.0
+
+
+@dataclass
+class Lab:
+    """What all cells of a session share."""
+
+    device: str
+    slot: Slot
+    prompts: PromptSet
+    references: References
+    clock: DeviceClock
+    ceilings: Ceilings | None
+    sampler: Sampler | None
+    gpu_uuid: str | None = None
+    settings: Settings = field(default_factory=Settings)
+
+    def source(self, case: Case) -> ModelSource:
+        """Return where the case's model comes from."""
+        return self.slot.find(case.model)
+
+
+class CellTimeoutError(Exception):
+    """A cell took longer than its limit; raised between rounds."""
+
+
+def measure(case: Case, lab: Lab, rounds: Callable[[], Rounds]) -> Result:
+    """Measure ``case``; never raises for what the case or the machine cannot do.
+
+    ``rounds`` is asked for its runner only once something is to be timed. KeyboardInterrupt and
+    pytest's own control exceptions pass through.
+    """
+    reason = backend(case.backend).unsupported(case, lab.device)
+    if reason is not None:
+        return Result(case, "unsupported", reason)
+    details: dict[str, Any] = {"memory": {}, "phases": {}}
+    engines: list[Engine] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            verdict, why = _run(case, lab, rounds, details, engines)
+        except CellTimeoutError as error:
+            verdict, why = "timeout", str(error)
+        except Exception as error:  # noqa: BLE001 - one cell's failure must not lose the others
+            verdict, why = _failure(error, lab, details)
+    for engine in engines:
+        engine.release()
+    engines.clear()
+    give_back_memory(lab.device)
+    if verdict in ("oom", "crash"):
+        lab.slot.empty()
+    details["warnings"] = _texts(caught)
+    return Result(case, verdict, why, details)
+
+
+def _run(
+    case: Case,
+    lab: Lab,
+    rounds: Callable[[], Rounds],
+    details: dict[str, Any],
+    engines: list[Engine],
+) -> tuple[str, str | None]:
+    source = lab.source(case)
+    try:
+        check_positions(case, source.arch.positions)
+    except ValueError as error:
+        return "unsupported", str(error)
+    details["memory"]["forecast"] = forecast(case, source.arch).to_json()
+    deadline = time.monotonic() + lab.settings.cell_timeout_s
+    _prepare_reference(case, lab, details)
+    give_back_memory(lab.device)
+
+    engine = lab.slot.engine(case)
+    engines.append(engine)
+    details["engine"] = dict(engine.notes)
+    details["phases"] = {"load_s": lab.slot.load_s, "build_s": lab.slot.build_s}
+    generated = _first_run(case, lab, engine, details)
+    agreement = _check(case, lab, engine, generated, details)
+    details["agreement"] = agreement.to_json()
+    if agreement.status == "diverged":
+        return "diverged", agreement.reason
+    details["attention"] = _attention(case, lab, engine)
+
+    lab.clock.bind(round_clock(lab.device, case.new_tokens))
+    warmup = warm_up(lambda k: _untimed(case, lab, engine, k, deadline), lab.settings.max_warmup)
+    details["warmup"] = warmup.to_json()
+    _reset_peaks(lab.device)
+    window = _timed(case, lab, engine, rounds(), warmup, deadline)
+    return figures.fill(case, lab, source.arch, window, details)
+
+
+def _prepare_reference(case: Case, lab: Lab, details: dict[str, Any]) -> None:
+    """Make the reference first, so that its memory is gone before the cell's own is counted."""
+    try:
+        lab.references.prepare(case)
+    except Exception as error:  # noqa: BLE001 - then the cell is measured but compared with nothing
+        lab.slot.empty()
+        details["agreement"] = unchecked(f"no fp32 reference: {_first_line(error)}").to_json()
+
+
+def _first_run(case: Case, lab: Lab, engine: Engine, details: dict[str, Any]) -> torch.Tensor:
+    """Run once on the agreement prompts: compiles whatever compiles, and shows the free run."""
+    ids = lab.references.ids(case.batch, case.prompt_len)
+    synchronise(lab.device)
+    start = time.perf_counter()
+    generated = engine.generate(ids, case.new_tokens, _no_stamp)
+    synchronise(lab.device)
+    details["phases"]["first_run_s"] = time.perf_counter() - start
+    _assert_exact(generated, case)
+    return generated.clone()
+
+
+def _check(
+    case: Case, lab: Lab, engine: Engine, generated: torch.Tensor, details: dict[str, Any]
+) -> Agreement:
+    if "agreement" in details:
+        return unchecked(str(details["agreement"]["reason"]))
+    return lab.references.check(case, engine, generated)
+
+
+def _attention(case: Case, lab: Lab, engine: Engine) -> dict[str, Any]:
+    """Profile one prefill, then a prefill and one step; the difference is the step."""
+    ids = lab.references.ids(case.batch, case.prompt_len)
+    counts = [
+        kernels.profile(lambda n=n: engine.generate(ids, n, _no_stamp), lab.device)
+        for n in (1, min(2, case.new_tokens))
+    ]
+    return kernels.describe(case.attention, *counts)
+
+
+def _ids(case: Case, lab: Lab, round_: int) -> torch.Tensor:
+    import torch
+
+    rows = lab.prompts.batch(round_, case.batch, case.prompt_len)
+    return torch.tensor(rows, dtype=torch.int64, device=lab.device)
+
+
+def _untimed(case: Case, lab: Lab, engine: Engine, k: int, deadline: float) -> float:
+    """One warm-up round; returns its seconds by the same clock that times rounds."""
+    _keep_to(deadline, lab)
+    ids = _ids(case, lab, k)
+    synchronise(lab.device)
+    before = lab.clock()
+    engine.generate(ids, case.new_tokens, lab.clock.stamp)
+    return lab.clock() - before
+
+
+def _timed(
+    case: Case, lab: Lab, engine: Engine, rounds: Rounds, warmup: Warmup, deadline: float
+) -> figures.Measured:
+    """Run the timed rounds; everything but the call itself happens outside the two readings."""
+    made = iter(range(len(warmup.seconds), len(warmup.seconds) + lab.settings.rounds + 1))
+    outputs: list[torch.Tensor] = []
+
+    def setup() -> tuple[tuple[Any, ...], dict[str, Any]]:
+        _keep_to(deadline, lab)
+        ids = _ids(case, lab, next(made))
+        synchronise(lab.device)
+        return (ids, case.new_tokens, lab.clock.stamp), {}
+
+    def target(ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]) -> None:
+        outputs.append(engine.generate(ids, new_tokens, stamp))
+
+    lab.clock.bind(round_clock(lab.device, case.new_tokens))
+    energy_before = energy_j(lab.gpu_uuid) if lab.gpu_uuid else "no GPU"
+    start = time.monotonic()
+    rounds(target, setup=setup, rounds=lab.settings.rounds)
+    end = time.monotonic()
+    energy_after = energy_j(lab.gpu_uuid) if lab.gpu_uuid else "no GPU"
+    for output in outputs:
+        _assert_exact(output, case)
+    return figures.Measured(
+        traces=tuple(lab.clock.traces),
+        device_s=tuple(lab.clock.device_s),
+        host_s=tuple(lab.clock.host_s),
+        window=lab.sampler.window(start, end) if lab.sampler else None,
+        energy=(energy_before, energy_after),
+    )
+
+
+def _assert_exact(tokens: torch.Tensor, case: Case) -> None:
+    expected = (case.batch, case.new_tokens)
+    if tuple(tokens.shape) != expected:
+        raise RuntimeError(f"{case.backend} returned tokens of shape {tuple(tokens.shape)}, "
+                           f"expected {expected}")  # fmt: skip
+
+
+def _keep_to(deadline: float, lab: Lab) -> None:
+    if time.monotonic() > deadline:
+        limit = lab.settings.cell_timeout_s
+        raise CellTimeoutError(f"over its limit of {limit:.0f} s, seen between rounds")
+
+
+def _reset_peaks(device: str) -> None:
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _failure(error: Exception, lab: Lab, details: dict[str, Any]) -> tuple[str, str]:
+    """Turn an exception into a verdict; drops the traceback, whose frames hold tensors."""
+    text = _first_line(error)
+    kind = type(error).__name__
+    error.__traceback__ = None
+    out_of_memory = kind == "OutOfMemoryError" or isinstance(error, MemoryError)
+    if not out_of_memory and "not enough memory" not in text and "can't allocate" not in text:
+        return "crash", f"{kind}: {text}"
+    asked = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", str(error))
+    number = re.search(r"allocate (\d+) bytes", str(error))
+    asked_text = asked.group(1) if asked else f"{number.group(1)} bytes" if number else "unknown"
+    free = _free_bytes(lab.device)
+    predicted = details["memory"].get("forecast", {}).get("total_bytes")
+    details["oom"] = {"asked": asked_text, "free_bytes": free, "forecast_bytes": predicted}
+    gib = 2**30
+    free_text = f"{free / gib:.2f} GiB" if free is not None else "unknown"
+    forecast_text = f"{predicted / gib:.2f} GiB" if predicted is not None else "unknown"
+    return "oom", f"asked {asked_text}, free {free_text}, forecast of the whole {forecast_text}"
+
+
+def _free_bytes(device: str) -> int | None:
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _texts(caught: list[warnings.WarningMessage]) -> list[str]:
+    """Return each different third-party warning once, for the row."""
+    texts = (f"{w.category.__name__}: {str(w.message).strip().splitlines()[0][:200]}"
+             for w in caught if str(w.message).strip())  # fmt: skip
+    return list(dict.fromkeys(texts))[:20]
+
+
+def _no_stamp() -> None:
+    """Take no stamp."""

@@ -1,0 +1,151 @@
+"""From what was read off the clocks and meters to the figures of a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfkit import metrics
+from perfkit.machine.telemetry import THROTTLE_BITS, throttle_names
+from perfkit.results.record import doubt
+from perfkit.roofline import decode_work, prefill_work, utilisation
+
+if TYPE_CHECKING:
+    from perfkit.architectures import Architecture
+    from perfkit.cases import Case
+    from perfkit.machine.telemetry import Window
+    from perfkit.measurement.cell import Lab
+    from perfkit.metrics import Trace
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The raw readings of all timed rounds; ``energy`` is joules before and after, or reasons."""
+
+    traces: tuple[Trace, ...]
+    device_s: tuple[float, ...]
+    host_s: tuple[float, ...]
+    window: Window | None
+    energy: tuple[float | str, float | str]
+
+
+def fill(
+    case: Case, lab: Lab, arch: Architecture, measured: Measured, details: dict[str, Any]
+) -> tuple[str, str | None]:
+    """Write metrics, quantiles, samples and telemetry into ``details``; return the verdict."""
+    absent: dict[str, str] = {}
+    traces = measured.traces
+    if not traces:
+        details["absent"] = {"e2e_s": "not timed: pytest-benchmark is disabled"}
+        return "ok", "not timed: pytest-benchmark is disabled"
+    row: dict[str, Any] = dict(metrics.summarise(traces, case.batch, case.prompt_len))
+    if case.new_tokens == 1:
+        absent["tpot_s"] = absent["decode_tokens_per_s"] = "undefined at one new token"
+    row |= _utilisation(case, lab, arch, row, absent)
+    row |= _memory(lab, measured, absent)
+    row |= _energy(case, measured, absent)
+    phases = details["phases"]
+    row |= {"load_s": phases["load_s"], "first_run_s": phases["first_run_s"]}
+    row["compile_s"] = _compile_s(details, row["e2e_s"], absent)
+    details["metrics"] = row
+    details["absent"] = absent | (measured.window.absent if measured.window else {})
+    details["quantiles"] = _quantiles(traces)
+    details["samples"] = {
+        "ttft_s": [trace.ttft_s for trace in traces],
+        "e2e_s": [trace.e2e_s for trace in traces],
+        "itl_s": [list(trace.itl_s) for trace in traces],
+        "device_s": list(measured.device_s),
+        "host_e2e_s": list(measured.host_s),
+    }
+    details["telemetry"] = _telemetry(measured.window)
+    bits = measured.window.throttle_bits if measured.window else None
+    return doubt(
+        throttled=throttle_names((bits or 0) & THROTTLE_BITS),
+        host_s=sum(measured.host_s),
+        device_s=sum(measured.device_s),
+        spread=metrics.spread([trace.e2e_s for trace in traces]),
+    )
+
+
+def _utilisation(
+    case: Case, lab: Lab, arch: Architecture, row: dict[str, Any], absent: dict[str, str]
+) -> dict[str, float | None]:
+    """Mfu of the prefill, mbu of the decode: each phase against what bounds it."""
+    ceilings = lab.ceilings
+    if ceilings is None or ceilings.verdict != "ok":
+        why = "ceilings not measured" if ceilings is None else f"ceilings INVALID: {ceilings.reasons}"
+        absent["mfu"] = absent["mbu"] = why
+        return {"mfu": None, "mbu": None}
+    gemm = ceilings.gemm_flop_per_s.get(case.precision)
+    if gemm is None:
+        absent["mfu"] = f"no GEMM ceiling for {case.precision}"
+    decode_s = row["e2e_s"] - row["ttft_s"] if case.new_tokens > 1 else None
+    if decode_s is None:
+        absent["mbu"] = "no decode at one new token"
+    return {
+        "mfu": utilisation(prefill_work(case, arch).flops, row["ttft_s"], gemm),
+        "mbu": utilisation(decode_work(case, arch).bytes, decode_s, ceilings.copy_bytes_per_s),
+    }
+
+
+def _memory(lab: Lab, measured: Measured, absent: dict[str, str]) -> dict[str, int | None]:
+    row: dict[str, int | None] = dict.fromkeys(
+        ("peak_allocated_bytes", "peak_reserved_bytes", "peak_device_bytes", "peak_rss_bytes")
+    )
+    if lab.device == "cuda":
+        import torch
+
+        row["peak_allocated_bytes"] = torch.cuda.max_memory_allocated()
+        row["peak_reserved_bytes"] = torch.cuda.max_memory_reserved()
+    else:
+        absent["peak_allocated_bytes"] = absent["peak_reserved_bytes"] = (
+            "torch counts no CPU memory: see peak_rss_bytes"
+        )
+    if measured.window is None:
+        absent["peak_device_bytes"] = absent["peak_rss_bytes"] = "no sampler"
+    else:
+        row["peak_device_bytes"] = measured.window.peak_device_bytes
+        row["peak_rss_bytes"] = measured.window.peak_rss_bytes
+    return row
+
+
+def _energy(case: Case, measured: Measured, absent: dict[str, str]) -> dict[str, float | None]:
+    """Joules of the device over the timed rounds, per output token."""
+    before, after = measured.energy
+    if isinstance(before, str) or isinstance(after, str):
+        absent["energy_j_per_token"] = str(before if isinstance(before, str) else after)
+        return {"energy_j_per_token": None}
+    tokens = len(measured.traces) * case.batch * case.new_tokens
+    return {"energy_j_per_token": (after - before) / tokens}
+
+
+def _compile_s(details: dict[str, Any], e2e_s: float, absent: dict[str, str]) -> float | None:
+    """Formula: first run - a steady run; what compiling and capturing cost."""
+    if not details["engine"].get("compiled"):
+        absent["compile_s"] = "nothing is compiled"
+        return None
+    return max(0.0, float(details["phases"]["first_run_s"]) - e2e_s)
+
+
+def _quantiles(traces: tuple[Trace, ...]) -> dict[str, Any]:
+    return {
+        "method": metrics.QUANTILE_METHOD,
+        "ttft_s": metrics.quantiles([trace.ttft_s for trace in traces]),
+        "e2e_s": metrics.quantiles([trace.e2e_s for trace in traces]),
+        "itl_s": metrics.quantiles([itl for trace in traces for itl in trace.itl_s])
+        if any(trace.itl_s for trace in traces)
+        else dict.fromkeys(("p50", "p90", "p99")),
+    }
+
+
+def _telemetry(window: Window | None) -> dict[str, Any]:
+    if window is None:
+        return {}
+    return {
+        "sm_clock_mhz": window.sm_clock_mhz,
+        "mem_clock_mhz": window.mem_clock_mhz,
+        "power_w": window.power_w,
+        "temperature_c_max": window.temperature_c_max,
+        "throttle_bits": window.throttle_bits,
+        "samples": window.samples,
+    }

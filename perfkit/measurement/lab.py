@@ -1,0 +1,75 @@
+"""Opening and closing the lab: what a session needs before its first cell."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from perfkit.inputs import models
+from perfkit.inputs.prompts import PromptSet, read
+from perfkit.machine import ceilings, telemetry
+from perfkit.measurement.cell import Lab, Settings
+from perfkit.measurement.clock import DeviceClock
+from perfkit.measurement.reference import References
+from perfkit.measurement.slot import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from perfkit.cases import Case
+    from perfkit.inputs.models import ModelSource
+
+
+def open_lab(  # noqa: PLR0913 - a session's choices, each named
+    *,
+    device: str,
+    gpu_uuid: str | None,
+    prompts_file: Path,
+    local: ModelSource | None,
+    plan: Sequence[Case],
+    seed: int,
+    settings: Settings,
+    clock: DeviceClock,
+    measure_ceilings: bool = True,
+) -> Lab:
+    """Start the sampler, measure the ceilings, read the prompts.
+
+    The sampler starts first: its first reading is the device memory before this process used any.
+    Raises UsageError for prompts that cannot be read.
+    """
+    texts = read(prompts_file)
+    sampler = telemetry.Sampler.start(device, gpu_uuid, os.getpid())
+    precisions = ceilings_needed(plan)
+    measured = ceilings.measure(device, precisions) if measure_ceilings else None
+    tokenizer = models.tokenizer(local) if local is not None else None
+    encode = None
+    if tokenizer is not None:
+        encode = lambda text: list(tokenizer.encode(text, add_special_tokens=False))  # noqa: E731
+    prompts = PromptSet.make(texts, encode, seed)
+    known = {local.name: local} if local is not None else {}
+    slot = Slot(device, lambda name: models.find(name, known, seed))
+    references = References(slot, prompts, device, tuple(plan))
+    return Lab(
+        device=device,
+        slot=slot,
+        prompts=prompts,
+        references=references,
+        clock=clock,
+        ceilings=measured,
+        sampler=sampler,
+        gpu_uuid=gpu_uuid,
+        settings=settings,
+    )
+
+
+def ceilings_needed(plan: Sequence[Case]) -> tuple[str, ...]:
+    """Return the precisions whose GEMM ceiling the plan's cells are held against."""
+    return tuple(dict.fromkeys(case.precision for case in plan))
+
+
+def close_lab(lab: Lab) -> None:
+    """Give the device back and end the sampler."""
+    lab.slot.empty()
+    if lab.sampler is not None:
+        lab.sampler.close()

@@ -1,0 +1,250 @@
+"""The pytest plugin: options, markers, the cells of a matrix as tests, and perfkit's JSON block."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from perfkit.cases import Case
+    from perfkit.results.record import Result
+    from perfkit.sitting import Sitting
+
+_CELL = "generation_case"
+_DEFAULT_MATRICES = ("smoke", "llama2-7b")
+_MARKERS = (
+    "cpu: runs on any machine, without a GPU",
+    "gpu(n=1, min_mem_gib=0, min_cc=None): needs n GPUs of that memory (GiB) and capability",
+    "trt: needs TensorRT-LLM",
+)
+# perfkit writes the file itself when pytest-benchmark has nothing to save.
+_NOTHING = "ignore:Not saving anything, no benchmarks have been run!"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add perfkit's options."""
+    group = parser.getgroup("perfkit", "LLM inference performance")
+    add = group.addoption
+    add("--perfkit-matrix", action="append", default=[], metavar="NAME|FILE",
+        help="matrix to measure (repeatable); default: smoke on a CPU, llama2-7b on a GPU")
+    add("--perfkit-device", choices=("auto", "cpu", "gpu"), default="auto",
+        help="what this session measures; auto: the GPU where there is one")
+    add("--perfkit-model", metavar="PATH", help="local Hugging Face folder, instead of the matrix's")
+    add("--perfkit-prompts", metavar="FILE", help="prompts, separated by lines of %%%%")
+    add("--perfkit-rounds", type=int, default=5, help="timed rounds a cell (default 5)")
+    add("--perfkit-max-warmup", type=int, default=3, help="warm-up cap in rounds (default 3)")
+    add("--perfkit-cell-timeout", type=float, default=600.0, metavar="SECONDS",
+        help="time limit of a cell, seen between rounds (default 600)")
+    add("--perfkit-seed", type=int, default=0, help="seed of weights and prompts (default 0)")
+    add("--perfkit-no-ceilings", action="store_true", help="skip ceilings; mfu and mbu are null")
+    add("--perfkit-journal", metavar="FILE", help="append each finished cell to this file")
+    add("--perfkit-resume", action="store_true", help="skip the cells that the journal holds")
+    add("--require-gpu", action="store_true", help="a missing GPU fails tests, not skips them")  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers; keep samples always; store under baselines/<machine key>/."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+    config.addinivalue_line("filterwarnings", _NOTHING)
+    option = config.option
+    option.benchmark_save_data = True
+    storing = option.benchmark_save or option.benchmark_autosave or option.benchmark_compare
+    if storing and option.benchmark_storage == "file://./.benchmarks":
+        from perfkit.machine.identity import identify
+
+        key = identify(_device(config)).key
+        option.benchmark_storage = f"file://{config.rootpath / 'baselines' / key}"
+
+
+def _device(config: pytest.Config) -> str:
+    """Return "cpu" or "cuda": a session measures one device."""
+    asked = config.getoption("perfkit_device")
+    if asked != "auto":
+        return "cuda" if asked == "gpu" else "cpu"
+    marks = config.getoption("markexpr") or ""
+    if "cpu" in marks and "gpu" not in marks:
+        return "cpu"
+    from perfkit.machine.identity import gpus
+
+    return "cuda" if gpus() else "cpu"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of every cell of the matrices, its id the case's."""
+    if _CELL not in metafunc.fixturenames:
+        return
+    try:
+        params = _cells(metafunc.config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    metafunc.parametrize(_CELL, params)
+
+
+def _cells(config: pytest.Config) -> list[Any]:
+    from perfkit.plan import load_plan
+
+    names = config.getoption("perfkit_matrix") or _DEFAULT_MATRICES
+    plan = load_plan(names, config.getoption("perfkit_model"))
+    return [pytest.param(cell.case, id=cell.case.id, marks=_marks(cell)) for cell in plan]
+
+
+def _marks(cell: Any) -> list[pytest.MarkDecorator]:
+    if cell.device == "cpu":
+        return [pytest.mark.cpu]
+    return [pytest.mark.gpu(n=cell.case.tp, min_mem_gib=cell.min_mem_gib)]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give cells the device clock; leave out those that a resumed journal holds."""
+    if not any(_case_of(item) for item in items):
+        return
+    from perfkit.sitting import SITTING, Sitting
+
+    sitting = Sitting(config, _device(config))
+    config.stash[SITTING] = sitting
+    for item in items:
+        case = _case_of(item)
+        if case is not None:
+            group = f"{case.model}/b{case.batch}/p{case.prompt_len}/n{case.new_tokens}"
+            item.add_marker(pytest.mark.benchmark(timer=sitting.clock, group=group))
+    if config.getoption("perfkit_resume"):
+        done = [item for item in items if (case := _case_of(item)) and case.id in sitting.resumed]
+        config.hook.pytest_deselected(items=done)
+        items[:] = [item for item in items if item not in set(done)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell the sitting its plan: the cells that will be asked for."""
+    from perfkit.sitting import SITTING
+
+    sitting = session.config.stash.get(SITTING, None)
+    if sitting is not None:
+        cases = ((item, _case_of(item)) for item in session.items)
+        sitting.plan = tuple(case for item, case in cases if case and not _elsewhere(item, sitting))
+        sitting.asked = [case.id for item in session.items if (case := _case_of(item))]
+
+
+def _case_of(item: pytest.Item) -> Case | None:
+    spec = getattr(item, "callspec", None)
+    case: Case | None = spec.params.get(_CELL) if spec else None
+    return case
+
+
+def _elsewhere(item: pytest.Item, sitting: Sitting) -> bool:
+    on_gpu = item.get_closest_marker("gpu") is not None
+    return on_gpu != (sitting.device == "cuda")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Resolve gpu and trt markers: skip, or with --require-gpu fail, saying need and have."""
+    from perfkit.sitting import SITTING
+
+    reason = _missing(item)
+    case = _case_of(item)
+    sitting = item.config.stash.get(SITTING, None)
+    if reason is None and case is not None and sitting is not None and _elsewhere(item, sitting):
+        reason = f"this session measures the {sitting.device}: choose with -m or --perfkit-device"
+    if reason is None:
+        return
+    if case is not None and sitting is not None:
+        from perfkit.results.record import Result
+
+        sitting.record(Result(case, "unsupported", reason), None)
+    if item.config.getoption("require_gpu") and item.get_closest_marker("gpu"):
+        pytest.fail(f"--require-gpu: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def _missing(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("gpu")
+    if marker is not None:
+        from perfkit.machine.identity import gpu_absence, gpus
+        from perfkit.machine.requirements import missing_gpus
+
+        found = gpus()
+        return missing_gpus(found, gpu_absence() if not found else "", **marker.kwargs)
+    if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt_llm") is None:
+        return "needs TensorRT-LLM: no module tensorrt_llm found"
+    return None
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[Case], Result]:
+    """Return a function that measures a case and records its verdict.
+
+    Skips the test where the machine cannot run the case, fails it where something is broken.
+    """
+    from perfkit.sitting import SITTING
+
+    sitting: Sitting = request.config.stash[SITTING]
+
+    def run(case: Case) -> Result:
+        result = sitting.measure(case, lambda: request.getfixturevalue("benchmark"))
+        _announce(request.config, sitting, result)
+        if result.verdict in {"unsupported", "oom"}:
+            pytest.skip(f"{result.verdict}: {result.reason}")
+        return result
+
+    return run
+
+
+def _announce(config: pytest.Config, sitting: Sitting, result: Result) -> None:
+    """Print one line for a finished cell, outside every timed region."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None:
+        return
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        reporter.ensure_newline()
+        reporter.write_line(sitting.line(result))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Put perfkit's block, and what a resumed journal holds, into pytest-benchmark's JSON."""
+    from perfkit.sitting import SITTING
+
+    sitting = config.stash.get(SITTING, None)
+    if sitting is not None:
+        sitting.complete(output_json)
+
+
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Let pytest-benchmark write; write ourselves what it would not; close the lab."""
+    result = yield
+    from perfkit.sitting import SITTING
+
+    sitting = session.config.stash.get(SITTING, None)
+    if sitting is not None:
+        sitting.close()
+        path = session.config.getoption("benchmark_json")
+        if path and sitting.cells and not sitting.written:
+            from perfkit.results.store import write_whole
+
+            write_whole(Path(path), json.dumps(sitting.document(), indent=1))
+    return result
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what became of the cells, also after an interrupt."""
+    from perfkit.sitting import SITTING
+
+    sitting = terminalreporter.config.stash.get(SITTING, None)
+    if sitting is not None and sitting.cells:
+        terminalreporter.section("perfkit")
+        for line in sitting.summary():
+            terminalreporter.write_line(line)

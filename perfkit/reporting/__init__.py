@@ -1,0 +1,1 @@
+"""Reporting: tables, CSV and pictures, drawn from result documents and from nothing else."""

@@ -1,0 +1,100 @@
+"""A result document as flat rows: one per cell, for CSV and for anybody's data frame."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CASE_FIELDS = (
+    "backend", "model", "precision", "attention", "batch", "prompt_len", "new_tokens", "tp",
+)  # fmt: skip
+METRICS = (
+    "ttft_s", "tpot_s", "e2e_s", "prefill_tokens_per_s", "decode_tokens_per_s",
+    "output_tokens_per_s", "mfu", "mbu", "peak_allocated_bytes", "peak_reserved_bytes",
+    "peak_device_bytes", "peak_rss_bytes", "energy_j_per_token", "load_s", "compile_s",
+    "first_run_s",
+)  # fmt: skip
+ITL_QUANTILES = ("p50", "p90", "p99")
+COLUMNS = (
+    "cell", *CASE_FIELDS, "verdict", "reason", *METRICS,
+    *(f"itl_{q}_s" for q in ITL_QUANTILES),
+    "agreement", "relative_l2", "attention_prefill", "attention_decode",
+    "forecast_total_bytes", "machine_key", "commit_id", "seed",
+)  # fmt: skip
+
+
+def section(holder: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return the mapping under ``keys``, empty where any of them is missing or null."""
+    found: Mapping[str, Any] = holder
+    for key in keys:
+        found = found.get(key) or {}
+    return dict(found)
+
+
+def cells_of(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the document's cells by id, in its own order."""
+    return section(document, "perfkit", "cells")
+
+
+def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Flatten a document: one row per cell whatever its verdict; None where nothing was recorded.
+
+    Units are those of the names: seconds, bytes, token/s; ``mfu`` and ``mbu`` are fractions.
+    """
+    shared = {
+        "machine_key": section(document, "perfkit", "machine").get("key"),
+        "commit_id": section(document, "commit_info").get("id"),
+        "seed": section(document, "perfkit", "session").get("seed"),
+    }
+    return [{**_row(name, cell), **shared} for name, cell in cells_of(document).items()]
+
+
+def _row(name: str, cell: Mapping[str, Any]) -> dict[str, Any]:
+    case = section(cell, "case")
+    metrics = section(cell, "metrics")
+    itl = section(cell, "quantiles", "itl_s")
+    agreement = section(cell, "agreement")
+    return {
+        "cell": name,
+        **{key: case.get(key) for key in CASE_FIELDS},
+        "verdict": cell.get("verdict"),
+        "reason": cell.get("reason"),
+        **dict.fromkeys(METRICS),
+        **metrics,
+        **{f"itl_{q}_s": itl.get(q) for q in ITL_QUANTILES},
+        "agreement": agreement.get("status"),
+        "relative_l2": agreement.get("relative_l2"),
+        "attention_prefill": section(cell, "attention", "prefill").get("class"),
+        "attention_decode": section(cell, "attention", "decode").get("class"),
+        "forecast_total_bytes": section(cell, "memory", "forecast").get("total_bytes"),
+    }
+
+
+def write_csv(document: Mapping[str, Any], path: Path) -> None:
+    """Write ``rows(document)`` as CSV to ``path``, whole or not at all; null is an empty field."""
+    import pandas as pd
+
+    flat = rows(document)
+    extra = sorted({key for row in flat for key in row} - set(COLUMNS))
+    # dtype=object keeps byte counts integers where another cell has null.
+    table = pd.DataFrame(flat, columns=[*COLUMNS, *extra], dtype=object)
+    write_whole(path, lambda place: table.to_csv(place, index=False))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` on a temporary neighbour of ``path``, then rename it there.
+
+    A reader sees the old file or the new one, never half of one. The folder is made if missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(place)
+        place.replace(path)
+    finally:
+        place.unlink(missing_ok=True)

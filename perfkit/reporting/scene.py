@@ -1,0 +1,155 @@
+"""What the pictures are drawn from: cells of documents, each arm with one look throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfkit.reporting.frame import cells_of, section
+from perfkit.reporting.tables import date_of, machine_name
+from perfkit.results.record import DOUBTFUL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+# Okabe and Ito's colours, told apart by colour-blind readers; their yellow is lost on white.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#444444")
+LINES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One cell to draw. ``shape`` is (batch, prompt length, new tokens)."""
+
+    model: str
+    arm: str
+    shape: tuple[int, int, int]
+    verdict: str
+    body: Mapping[str, Any]
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether anything of it may be drawn as a value, doubtful ones included."""
+        return self.verdict == "ok" or self.doubtful
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it was timed in a way that no comparison accepts."""
+        return self.verdict in DOUBTFUL
+
+    @property
+    def label(self) -> str:
+        """The verdict as people read it."""
+        return self.verdict.replace("_", " ")
+
+    def metric(self, name: str) -> float | None:
+        """Return a metric in its own unit; None where the verdict or the record has none."""
+        value = section(self.body, "metrics").get(name) if self.has_figures else None
+        return None if value is None else float(value)
+
+    def samples(self, name: str) -> list[float]:
+        """Return all samples of a name, in seconds; lists of rounds are chained in order."""
+        if not self.has_figures:
+            return []
+        kept = section(self.body, "samples").get(name) or []
+        return [x for item in kept for x in (item if isinstance(item, list) else [item])]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all pictures share: cells, arms in order with their look, and the words of titles."""
+
+    cells: tuple[Drawn, ...]
+    colours: Mapping[str, str]
+    lines: Mapping[str, str]
+    about: str
+
+    @property
+    def models(self) -> list[str]:
+        """The models in alphabetical order."""
+        return sorted({cell.model for cell in self.cells})
+
+    def of(self, model: str) -> list[Drawn]:
+        """Return a model's cells by shape, then by arm."""
+        order = list(self.colours)
+        mine = (cell for cell in self.cells if cell.model == model)
+        return sorted(mine, key=lambda cell: (cell.shape, order.index(cell.arm)))
+
+
+def set_scene(documents: Sequence[Mapping[str, Any]]) -> Scene:
+    """Gather cells of all documents and give each arm a name, a colour and a line style."""
+    latest = _latest(documents)
+    cases = [(section(cell, "case"), machine, cell) for machine, cell in latest]
+    variants = [
+        tuple(f"{case.get('precision')}" for case, _, _ in cases),
+        tuple(f"tp{case.get('tp', 1)}" for case, _, _ in cases),
+        tuple(machine for _, machine, _ in cases),
+    ]
+    shown = [words for words in variants if len(set(words)) > 1]
+    bases = [f"{case.get('backend')} {case.get('attention')}" for case, _, _ in cases]
+    tails = [tuple(words[i] for words in shown) for i in range(len(cases))]
+    cells = tuple(
+        Drawn(
+            str(case.get("model")),
+            " ".join((base, *tail)),
+            (case.get("batch") or 0, case.get("prompt_len") or 0, case.get("new_tokens") or 0),
+            str(cell.get("verdict") or "unknown"),
+            cell,
+        )
+        for (case, _, cell), base, tail in zip(cases, bases, tails, strict=True)
+    )
+    looks = _looks(bases, tails)
+    return Scene(
+        cells,
+        {arm: colour for arm, (colour, _) in looks.items()},
+        {arm: line for arm, (_, line) in looks.items()},
+        _about(documents, variants[0], len(cells)),
+    )
+
+
+def _latest(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    found: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for document in sorted(documents, key=lambda d: str(d.get("datetime") or "")):
+        machine = machine_name(document)
+        key = str(section(document, "perfkit", "machine").get("key") or machine)
+        for name, cell in cells_of(document).items():
+            found[key, name] = (machine, cell)
+    names = {machine for machine, _ in found.values()}
+    keys = {key for key, _ in found}
+    if len(names) == len(keys):
+        return list(found.values())
+    return [(f"{machine} ({key})", cell) for (key, _), (machine, cell) in found.items()]
+
+
+def _looks(
+    bases: Sequence[str], tails: Sequence[tuple[str, ...]]
+) -> dict[str, tuple[str, str]]:
+    """Give a hue to each backend with its attention, a tint and a line style to each variant."""
+    hues, variants = sorted(set(bases)), sorted(set(tails))
+    levels = len(variants) * (1 + (len(hues) - 1) // len(PALETTE))
+    step = min(0.35, 0.65 / max(levels - 1, 1))
+    looks = {}
+    for base, tail in sorted(set(zip(bases, tails, strict=True))):
+        turn, hue = divmod(hues.index(base), len(PALETTE))
+        level = variants.index(tail) + turn * len(variants)
+        colour = _tint(PALETTE[hue], step * level)
+        looks[" ".join((base, *tail))] = (colour, LINES[level % len(LINES)])
+    return looks
+
+
+def _tint(colour: str, share: float) -> str:
+    """Mix a colour with a share of white."""
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)
+
+
+def _about(
+    documents: Sequence[Mapping[str, Any]], precisions: Iterable[str], drawn: int
+) -> str:
+    machines = sorted({machine_name(document) for document in documents})
+    days = sorted({date_of(document) for document in documents})
+    span = [f"{days[0]} to {days[-1]}"] if days[1:] else days
+    older = sum(len(cells_of(document)) for document in documents) - drawn
+    repeats = f"{older} older repeats left out" if older else ""
+    parts = [", ".join(machines), ", ".join(sorted(set(precisions))), *span, repeats]
+    return "  |  ".join(part for part in parts if part)

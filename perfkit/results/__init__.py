@@ -1,0 +1,1 @@
+"""Results: agreement, verdicts, and the files that keep them."""

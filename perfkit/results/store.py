@@ -1,0 +1,97 @@
+"""Result files: pytest-benchmark JSON with a ``perfkit`` key, and the journal of a session."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from perfkit.errors import UsageError
+from perfkit.results.record import SCHEMA
+
+Document = dict[str, Any]
+
+
+def read(path: Path) -> Document:
+    """Read a result file. Raises UsageError that names the file and what is wrong with it."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON ({error}); it was left as it is") from None
+    block = document.get("perfkit") if isinstance(document, dict) else None
+    if not isinstance(block, dict) or not isinstance(block.get("cells"), dict):
+        raise UsageError(f"{path} was not written by perfkit: it has no perfkit.cells")
+    if block.get("schema") != SCHEMA:
+        raise UsageError(f"{path} has schema {block.get('schema')!r}, expected {SCHEMA}")
+    result: Document = document
+    return result
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UsageError when files cannot be made in ``folder``, before anything is measured."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+class Journal:
+    """One JSON line per finished cell, flushed to disk: what a killed session leaves behind."""
+
+    def __init__(self, path: Path) -> None:
+        """Use the file at ``path``; it is made at the first line."""
+        self._path = path
+
+    def append(self, machine_key: str, case_id: str, cell: Document, entry: Document | None) -> None:
+        """Add a finished cell; ``entry`` is its pytest-benchmark entry where something was timed."""
+        line = json.dumps({"machine": machine_key, "id": case_id, "cell": cell, "entry": entry})
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def read(self, machine_key: str) -> dict[str, tuple[Document, Document | None]]:
+        """Return finished cells by id, the last line of each winning.
+
+        A torn last line is dropped from the file. Raises UsageError for another machine's journal
+        or for a line before the last that is not JSON.
+        """
+        if not self._path.is_file():
+            return {}
+        lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
+        whole, tail = lines[:-1], lines[-1]
+        if tail:
+            write_whole(self._path, "".join(f"{line}\n" for line in whole))
+        done: dict[str, tuple[Document, Document | None]] = {}
+        for number, line in enumerate(whole, start=1):
+            try:
+                record = json.loads(line)
+                done[record["id"]] = (record["cell"], record["entry"])
+                owner = record["machine"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{self._path}:{number} is no journal line: {error!r}") from None
+            if owner != machine_key:
+                raise UsageError(f"{self._path} belongs to {owner}, this machine is {machine_key}")
+        return done

@@ -1,0 +1,114 @@
+"""What a case must cost at least: FLOPs, bytes, and memory, from the architecture alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfkit.cases import PRECISIONS
+
+if TYPE_CHECKING:
+    from perfkit.architectures import Architecture
+    from perfkit.cases import Case
+
+
+@dataclass(frozen=True)
+class Work:
+    """FLOPs and device bytes that a phase needs, each counted once."""
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Predicted peak of device memory, in bytes, by what holds it."""
+
+    weights_bytes: int
+    kv_bytes: int
+    activation_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum of the parts."""
+        return self.weights_bytes + self.kv_bytes + self.activation_bytes
+
+    def to_json(self) -> dict[str, int]:
+        """Return plain numbers for the result file."""
+        return {
+            "weights_bytes": self.weights_bytes,
+            "kv_bytes": self.kv_bytes,
+            "activation_bytes": self.activation_bytes,
+            "total_bytes": self.total_bytes,
+        }
+
+
+def prefill_work(case: Case, arch: Architecture) -> Work:
+    """Work from submission to the first token.
+
+    FLOPs: 2 per weight and token in the layers, 2 per head weight and sequence (one position of
+    logits is needed), attention at half for causal. Bytes: weights once, embedding rows as used,
+    KV written.
+    """
+    size = PRECISIONS[case.precision]
+    tokens = case.batch * case.prompt_len
+    matrices = 2.0 * arch.layers * arch.layer_matrix_params * tokens
+    head = 2.0 * arch.head_params * case.batch
+    pairs = case.prompt_len * (case.prompt_len + 1) / 2
+    attention = 4.0 * arch.layers * arch.heads * arch.head_dim * pairs * case.batch
+    moved = size * (_weights_read(arch) + tokens * arch.hidden) + kv_bytes(case, arch, tokens)
+    return Work(matrices + head + attention, moved)
+
+
+def decode_work(case: Case, arch: Architecture) -> Work:
+    """Work of all N - 1 steps after the first token.
+
+    Each step reads every weight and the KV of all earlier tokens once, writes the KV of one token,
+    and attends over its context, itself included.
+    """
+    size = PRECISIONS[case.precision]
+    flops = moved = 0.0
+    for step in range(1, case.new_tokens):
+        context = case.prompt_len + step
+        matrices = 2.0 * (arch.layers * arch.layer_matrix_params + arch.head_params)
+        attention = 4.0 * arch.layers * arch.heads * arch.head_dim * context
+        flops += case.batch * (matrices + attention)
+        moved += size * (_weights_read(arch) + case.batch * arch.hidden)
+        moved += kv_bytes(case, arch, case.batch * context)
+    return Work(flops, moved)
+
+
+def kv_bytes(case: Case, arch: Architecture, tokens: int) -> int:
+    """Bytes of keys and values of ``tokens`` tokens over all layers."""
+    return 2 * arch.layers * arch.kv_heads * arch.head_dim * PRECISIONS[case.precision] * tokens
+
+
+def _weights_read(arch: Architecture) -> int:
+    return arch.layers * arch.layer_matrix_params + arch.norm_params + arch.head_params
+
+
+def utilisation(work: float, seconds: float | None, ceiling: float | None) -> float | None:
+    """Formula: work / seconds / ceiling; null when time or ceiling is unknown."""
+    if seconds is None or ceiling is None or seconds <= 0 or ceiling <= 0:
+        return None
+    return work / seconds / ceiling
+
+
+def forecast(case: Case, arch: Architecture) -> Forecast:
+    """Forecast the peak: weights, KV of P + N tokens, and the prefill's largest moment.
+
+    That moment is the feed-forward (gate, up, product and residuals) or, where scores are
+    materialised, the softmax: scores in the precision, in fp32 before and after (fp32 once where
+    the precision is fp16, whose softmax converts as it reads).
+    """
+    size = PRECISIONS[case.precision]
+    tokens = case.batch * case.prompt_len
+    feed_forward = size * tokens * (3 * arch.intermediate + 3 * arch.hidden)
+    per_score = {"fp32": 8, "fp16": 6, "bf16": 10}[case.precision]
+    scores = 0 if case.fused else per_score * case.batch * arch.heads * case.prompt_len**2
+    logits = case.batch * arch.vocab * (size + 4)
+    return Forecast(
+        weights_bytes=size * arch.params,
+        kv_bytes=kv_bytes(case, arch, case.batch * (case.prompt_len + case.new_tokens)),
+        activation_bytes=max(feed_forward, scores + size * tokens * 4 * arch.hidden) + logits,
+    )

@@ -1,0 +1,135 @@
+"""``perfkit run``: check what was asked, then let pytest measure it in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfkit.errors import UsageError
+from perfkit.paths import shipped
+from perfkit.plan import load_plan
+from perfkit.results import store
+
+if TYPE_CHECKING:
+    from perfkit.plan import PlannedCell
+
+_DEVICES = ("auto", "cpu", "gpu")
+_DEFAULTS = {"cpu": "baseline-cpu", "gpu": "llama2-7b"}
+_INTERRUPTED = 130
+_PYTEST_INTERRUPTED = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked ``perfkit run`` for."""
+
+    matrices: tuple[str, ...]
+    cases: tuple[str, ...]
+    model: Path | None
+    device: str
+    prompts: Path | None
+    rounds: int
+    max_warmup: int
+    seed: int
+    output: Path
+    resume: bool
+
+
+def measure(request: Request) -> int:
+    """Measure and write the result file and its CSV; return the exit code.
+
+    Raises UsageError, before anything is measured, for whatever the request has wrong.
+    """
+    device = resolve_device(request.device)
+    matrices = request.matrices or (_DEFAULTS[device],)
+    plan = load_plan(matrices, str(request.model) if request.model else None)
+    chosen = [cell for cell in plan if _wanted(cell, request.cases, device)]
+    if not chosen:
+        raise UsageError(
+            f"none of the {len(plan)} cells of {', '.join(matrices)} is left for the {device}"
+            + (f" with {', '.join(request.cases)} in its id" if request.cases else "")
+        )
+    _check_prompts(request)
+    store.check_writable(request.output.parent)
+    partial = request.output.with_name(f".{request.output.name}.partial")
+    journal = request.output.with_suffix(".journal.jsonl")
+    partial.unlink(missing_ok=True)
+    if not request.resume:
+        journal.unlink(missing_ok=True)
+    code = _pytest(request, device, matrices, chosen, partial, journal)
+    return _keep(request, code, partial, journal)
+
+
+def resolve_device(asked: str) -> str:
+    """Return "cpu" or "gpu"; auto takes the GPU where there is one."""
+    if asked not in _DEVICES:
+        raise UsageError(f"unknown device {asked!r}: expected one of {', '.join(_DEVICES)}")
+    from perfkit.machine.identity import gpu_absence, gpus
+
+    if asked == "auto":
+        return "gpu" if gpus() else "cpu"
+    if asked == "gpu" and not gpus():
+        raise UsageError(f"--device gpu: no GPU found ({gpu_absence()})")
+    return asked
+
+
+def _wanted(cell: PlannedCell, texts: tuple[str, ...], device: str) -> bool:
+    return cell.device == device and (not texts or any(text in cell.case.id for text in texts))
+
+
+def _check_prompts(request: Request) -> None:
+    from perfkit.inputs.prompts import read
+
+    read(request.prompts or shipped("data/prompts.txt"))
+
+
+def _pytest(  # noqa: PLR0913, PLR0917 - private, called once
+    request: Request,
+    device: str,
+    matrices: tuple[str, ...],
+    chosen: list[PlannedCell],
+    partial: Path,
+    journal: Path,
+) -> int:
+    """Run pytest on the chosen cells; Ctrl-C reaches it too, so only wait for it to finish."""
+    suite = shipped("benchmarks/test_generation.py")
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
+    command += ["--rootdir", str(suite.parent.parent), "--benchmark-quiet"]
+    if not (suite.parent.parent / "conftest.py").is_file():
+        command += ["-p", "perfkit.pytest_plugin"]
+    command += [f"--benchmark-json={partial.resolve()}", f"--perfkit-journal={journal.resolve()}"]
+    command += [f"--perfkit-device={device}", f"--perfkit-rounds={request.rounds}"]
+    command += [f"--perfkit-max-warmup={request.max_warmup}", f"--perfkit-seed={request.seed}"]
+    command += [f"--perfkit-matrix={name}" for name in matrices]
+    if request.model:
+        command.append(f"--perfkit-model={request.model}")
+    if request.prompts:
+        command.append(f"--perfkit-prompts={request.prompts}")
+    if request.resume:
+        command.append("--perfkit-resume")
+    command += [f"{suite}::test_generation[{cell.case.id}]" for cell in chosen]
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+def _keep(request: Request, code: int, partial: Path, journal: Path) -> int:
+    if not partial.is_file():
+        return code or 1
+    document = store.read(partial)
+    partial.replace(request.output)
+    if code == _PYTEST_INTERRUPTED:
+        typer_hint = f"kept in {request.output}; go on with --resume"
+        sys.stderr.write(f"perfkit: interrupted; finished cells are {typer_hint}\n")
+        return _INTERRUPTED
+    journal.unlink(missing_ok=True)
+    from perfkit.reporting.frame import write_csv
+
+    write_csv(document, request.output.with_suffix(".csv"))
+    return code

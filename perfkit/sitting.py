@@ -1,0 +1,219 @@
+"""One pytest session's measuring: its lab, its cells so far, and the file they end in."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.machine.identity import gpus, identify
+from perfkit.measurement.clock import DeviceClock
+from perfkit.paths import shipped
+from perfkit.results.record import SCHEMA, WITHOUT_FIGURES, Result
+from perfkit.results.store import Document, Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perfkit.cases import Case
+    from perfkit.measurement.cell import Lab, Rounds
+
+SITTING = pytest.StashKey["Sitting"]()
+
+
+class Sitting:
+    """Opens the lab at the first cell and keeps every verdict until the file is written."""
+
+    def __init__(self, config: pytest.Config, device: str) -> None:
+        """Read the journal, if one is to be resumed. Raises pytest.UsageError if it is foreign."""
+        self._config = config
+        self.device = device
+        self.clock = DeviceClock()
+        self.machine = identify(device)
+        self.plan: tuple[Case, ...] = ()
+        self.asked: list[str] = []
+        self.cells: dict[str, Document] = {}
+        self.written = False
+        self._lab: Lab | None = None
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._id = uuid.uuid4().hex[:12]
+        journal = config.getoption("perfkit_journal")
+        self._journal = Journal(Path(journal)) if journal else None
+        self.resumed: dict[str, tuple[Document, Document | None]] = {}
+        if self._journal is not None and config.getoption("perfkit_resume"):
+            try:
+                self.resumed = self._journal.read(self.machine.key)
+            except UsageError as error:
+                raise pytest.UsageError(str(error)) from None
+            self.cells = {case_id: cell for case_id, (cell, _) in self.resumed.items()}
+
+    def measure(self, case: Case, benchmark: Callable[[], Any]) -> Result:
+        """Measure one case; ``benchmark`` gives pytest-benchmark's fixture when it is needed."""
+        from perfkit.measurement.cell import measure
+
+        used: list[Any] = []
+
+        def rounds() -> Rounds:
+            used.append(benchmark())
+            runner: Rounds = used[0].pedantic
+            return runner
+
+        try:
+            result = measure(case, self._open(), rounds)
+        except BaseException:
+            # An interrupted cell has some rounds, and must not pass for a whole one.
+            for fixture in used:
+                fixture.has_error = True
+            raise
+        fixture = used[0] if used else None
+        if fixture is not None and result.verdict in WITHOUT_FIGURES:
+            fixture.has_error = True
+        self.record(result, fixture)
+        return result
+
+    def record(self, result: Result, fixture: Any) -> None:
+        """Keep a verdict, in the journal too."""
+        cell = result.to_json() | {"session": self._id}
+        self.cells[result.case.id] = cell
+        entry = None
+        if fixture is not None and not fixture.has_error and fixture.stats is not None:
+            fixture.extra_info.update(_extra_info(cell))
+            entry = fixture.stats.as_dict(include_data=True)
+        if self._journal is not None:
+            self._journal.append(self.machine.key, result.case.id, cell, entry)
+
+    def line(self, result: Result) -> str:
+        """Return one line about a finished cell."""
+        metrics = result.details.get("metrics", {})
+        place = f"[{len(self.cells):>{len(str(len(self.asked)))}}/{self._total()}]"
+        if not metrics:
+            return f"{place} {result.case.id} {result.verdict}: {result.reason}"
+        text = (
+            f"{place} {result.case.id} {result.verdict} "
+            f"ttft {metrics['ttft_s'] * 1e3:.1f} ms, {metrics['output_tokens_per_s']:.1f} tok/s"
+        )
+        return text if result.reason is None else f"{text} ({result.reason})"
+
+    def complete(self, output: Document) -> None:
+        """Add perfkit's block and resumed entries to pytest-benchmark's JSON."""
+        self.written = True
+        output["perfkit"] = self._block()
+        present = {entry["fullname"] for entry in output["benchmarks"]}
+        for _, entry in self.resumed.values():
+            if entry is not None and entry["fullname"] not in present:
+                output["benchmarks"].append(entry)
+
+    def document(self) -> Document:
+        """Return the whole file, for when pytest-benchmark writes none."""
+        from pytest_benchmark import __version__
+
+        hook = self._config.hook
+        machine_info = hook.pytest_benchmark_generate_machine_info(config=self._config)
+        commit_info = hook.pytest_benchmark_generate_commit_info(config=self._config)
+        output: Document = {
+            "machine_info": machine_info,
+            "commit_info": commit_info,
+            "benchmarks": [],
+            "datetime": datetime.now(UTC).isoformat(),
+            "version": __version__,
+        }
+        self.complete(output)
+        return output
+
+    def summary(self) -> list[str]:
+        """Return what became of the cells: verdicts, those left out, and where the file is."""
+        counts = Counter(cell["verdict"] for cell in self.cells.values())
+        lines = [", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))]
+        left = [case_id for case_id in self.asked if case_id not in self.cells]
+        path = self._config.getoption("benchmark_json")
+        if left:
+            where = f" and kept in {path}" if path else ""
+            lines.append(
+                f"interrupted: {len(self.cells)} of {self._total()} cells finished{where}; "
+                f"not measured: {', '.join(left)}"
+            )
+        elif path:
+            lines.append(f"written to {path}")
+        return lines
+
+    def close(self) -> None:
+        """Close the lab, if one was opened."""
+        if self._lab is not None:
+            from perfkit.measurement.lab import close_lab
+
+            close_lab(self._lab)
+
+    def _total(self) -> int:
+        return len(set(self.asked) | set(self.cells))
+
+    def _open(self) -> Lab:
+        if self._lab is None:
+            from perfkit.measurement.cell import Settings
+            from perfkit.measurement.lab import open_lab
+
+            option = self._config.getoption
+            model = option("perfkit_model")
+            local = None
+            if model:
+                from perfkit.inputs.models import local as read_local
+
+                local = read_local(Path(model))
+            prompts = option("perfkit_prompts")
+            try:
+                self._lab = open_lab(
+                    device=self.device,
+                    gpu_uuid=gpus()[0].uuid if self.device == "cuda" else None,
+                    prompts_file=Path(prompts) if prompts else shipped("data/prompts.txt"),
+                    local=local,
+                    plan=self.plan,
+                    seed=option("perfkit_seed"),
+                    settings=Settings(
+                        rounds=option("perfkit_rounds"),
+                        max_warmup=option("perfkit_max_warmup"),
+                        cell_timeout_s=option("perfkit_cell_timeout"),
+                    ),
+                    clock=self.clock,
+                    measure_ceilings=not option("perfkit_no_ceilings"),
+                )
+            except UsageError as error:
+                pytest.exit(str(error), returncode=2)
+        return self._lab
+
+    def _block(self) -> Document:
+        ceilings = self._lab.ceilings.to_json() if self._lab and self._lab.ceilings else None
+        return {
+            "schema": SCHEMA,
+            "session": {
+                "id": self._id,
+                "started": self._started,
+                "command": " ".join(["pytest", *map(str, self._config.invocation_params.args)]),
+                "python": sys.version.split()[0],
+                "seed": self._config.getoption("perfkit_seed"),
+                "device": self.device,
+                "not_measured": [case for case in self.asked if case not in self.cells],
+            },
+            "machine": {
+                "key": self.machine.key,
+                "name": self.machine.name,
+                "fields": self.machine.fields,
+            },
+            "ceilings": ceilings,
+            "cells": self.cells,
+        }
+
+
+def _extra_info(cell: Document) -> Document:
+    """Return what pytest-benchmark shows beside an entry: verdict and headline figures."""
+    metrics = cell.get("metrics", {})
+    names = ("ttft_s", "tpot_s", "output_tokens_per_s", "mfu", "mbu")
+    return {
+        "verdict": cell["verdict"],
+        "agreement": cell.get("agreement", {}).get("status"),
+        **{name: metrics.get(name) for name in names},
+    }
