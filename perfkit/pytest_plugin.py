@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from pathlib import Path
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,8 +25,7 @@ _MARKERS = (
     "gpu(n=1, min_mem_gib=0, min_cc=None): needs n GPUs of that memory (GiB) and capability",
     "trt: needs TensorRT-LLM",
 )
-# perfkit writes the file itself when pytest-benchmark has nothing to save.
-_NOTHING = "ignore:Not saving anything, no benchmarks have been run!"
+_NOTHING = "Not saving anything, no benchmarks have been run!"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,7 +54,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register markers; keep samples always; store under baselines/<machine key>/."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
-    config.addinivalue_line("filterwarnings", _NOTHING)
     option = config.option
     option.benchmark_save_data = True
     storing = option.benchmark_save or option.benchmark_autosave or option.benchmark_compare
@@ -225,17 +223,20 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Let pytest-benchmark write; write ourselves what it would not; close the lab."""
-    result = yield
+    with warnings.catch_warnings():
+        # Then the file is ours to write.
+        warnings.filterwarnings("ignore", message=_NOTHING)
+        result = yield
     from perfkit.sitting import SITTING
 
     sitting = session.config.stash.get(SITTING, None)
     if sitting is not None:
         sitting.close()
-        path = session.config.getoption("benchmark_json")
+        path = sitting.json_path()
         if path and sitting.cells and not sitting.written:
             from perfkit.results.store import write_whole
 
-            write_whole(Path(path), json.dumps(sitting.document(), indent=1))
+            write_whole(path, json.dumps(sitting.document(), indent=1))
     return result
 
 

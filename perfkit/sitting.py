@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+import warnings
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ class Sitting:
         self.cells: dict[str, Document] = {}
         self.written = False
         self._lab: Lab | None = None
+        self._warnings: list[str] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._id = uuid.uuid4().hex[:12]
         journal = config.getoption("perfkit_journal")
@@ -131,7 +133,7 @@ class Sitting:
         counts = Counter(cell["verdict"] for cell in self.cells.values())
         lines = [", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))]
         left = [case_id for case_id in self.asked if case_id not in self.cells]
-        path = self._config.getoption("benchmark_json")
+        path = self.json_path()
         if left:
             where = f" and kept in {path}" if path else ""
             lines.append(
@@ -141,6 +143,11 @@ class Sitting:
         elif path:
             lines.append(f"written to {path}")
         return lines
+
+    def json_path(self) -> Path | None:
+        """Return where pytest-benchmark was told to write; before 5.3 that is an open file."""
+        asked = self._config.getoption("benchmark_json")
+        return Path(getattr(asked, "name", asked)) if asked else None
 
     def close(self) -> None:
         """Close the lab, if one was opened."""
@@ -154,36 +161,42 @@ class Sitting:
 
     def _open(self) -> Lab:
         if self._lab is None:
-            from perfkit.measurement.cell import Settings
-            from perfkit.measurement.lab import open_lab
-
-            option = self._config.getoption
-            model = option("perfkit_model")
-            local = None
-            if model:
-                from perfkit.inputs.models import local as read_local
-
-                local = read_local(Path(model))
-            prompts = option("perfkit_prompts")
-            try:
-                self._lab = open_lab(
-                    device=self.device,
-                    gpu_uuid=gpus()[0].uuid if self.device == "cuda" else None,
-                    prompts_file=Path(prompts) if prompts else shipped("data/prompts.txt"),
-                    local=local,
-                    plan=self.plan,
-                    seed=option("perfkit_seed"),
-                    settings=Settings(
-                        rounds=option("perfkit_rounds"),
-                        max_warmup=option("perfkit_max_warmup"),
-                        cell_timeout_s=option("perfkit_cell_timeout"),
-                    ),
-                    clock=self.clock,
-                    measure_ceilings=not option("perfkit_no_ceilings"),
-                )
-            except UsageError as error:
-                pytest.exit(str(error), returncode=2)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self._lab = self._make_lab()
+            self._warnings = sorted({str(warning.message) for warning in caught})
         return self._lab
+
+    def _make_lab(self) -> Lab:
+        from perfkit.measurement.cell import Settings
+        from perfkit.measurement.lab import open_lab
+
+        option = self._config.getoption
+        model = option("perfkit_model")
+        local = None
+        if model:
+            from perfkit.inputs.models import local as read_local
+
+            local = read_local(Path(model))
+        prompts = option("perfkit_prompts")
+        try:
+            return open_lab(
+                device=self.device,
+                gpu_uuid=gpus()[0].uuid if self.device == "cuda" else None,
+                prompts_file=Path(prompts) if prompts else shipped("data/prompts.txt"),
+                local=local,
+                plan=self.plan,
+                seed=option("perfkit_seed"),
+                settings=Settings(
+                    rounds=option("perfkit_rounds"),
+                    max_warmup=option("perfkit_max_warmup"),
+                    cell_timeout_s=option("perfkit_cell_timeout"),
+                ),
+                clock=self.clock,
+                measure_ceilings=not option("perfkit_no_ceilings"),
+            )
+        except UsageError as error:
+            pytest.exit(str(error), returncode=2)
 
     def _block(self) -> Document:
         ceilings = self._lab.ceilings.to_json() if self._lab and self._lab.ceilings else None
@@ -196,6 +209,7 @@ class Sitting:
                 "python": sys.version.split()[0],
                 "seed": self._config.getoption("perfkit_seed"),
                 "device": self.device,
+                "warnings": self._warnings,
                 "not_measured": [case for case in self.asked if case not in self.cells],
             },
             "machine": {

@@ -6,6 +6,7 @@ Every ceiling is measured, never taken from a datasheet; `judge` says when one w
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 import warnings
@@ -49,6 +50,7 @@ class Sizes:
     """How much to measure: `gemm_n` 0 grows the product until it takes `gemm_min_s`.
 
     `window_s` is how long one timed window lasts at least; the best of `windows` counts.
+    `buffer_bytes` is a power of two: the views and the tiles of the read kernels divide it.
     """
 
     gemm_n: int = 0
@@ -61,7 +63,7 @@ class Sizes:
 CPU = Sizes()
 CUDA = Sizes(gemm_n=8192, buffer_bytes=4 * GIB, windows=5, window_s=0.3)
 # Reads and copies are short and steady; a tenth of a GEMM's window tells them apart well enough.
-CUDA_MEMORY_WINDOW_S = 0.03
+CUDA_MEMORY_WINDOW_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,14 @@ def measure(device: str, precisions: Sequence[str], sizes: Sizes | None = None) 
     return Ceilings(gemm, rates["copy"], rates["read"], verdict, reasons, method)
 
 
-def judge(
-    name: str, gemm: Mapping[str, float], copy: float, read: float
-) -> tuple[str, ...]:
+def judge(name: str, gemm: Mapping[str, float], copy: float, read: float) -> tuple[str, ...]:
     """Say why these ceilings (FLOP/s, bytes/s) of the machine `name` cannot be right; () if none.
 
     Caches let a CPU copy seem faster than a read, so that rule holds for GPUs only.
     """
     reasons = [
-        f"{what} was not measured" for what, rate in (("copy", copy), ("read", read))
+        f"{what} was not measured"
+        for what, rate in (("copy", copy), ("read", read))
         if math.isnan(rate)
     ]
     bf16 = gemm.get("bf16")
@@ -191,8 +192,8 @@ def _events_s(torch: Any, call: Callable[[], object], calls: int) -> float:
 
 
 def _gemm(bench: _Bench, precision: str) -> tuple[float, dict[str, object]]:
-    """Formula: 2 n^3 / the best window's seconds a product."""
-    with _without_tf32(bench):
+    """Return FLOP/s and how: 2 n^3 / the best window's seconds a product."""
+    with _without_tf32(bench, precision):
         if bench.sizes.gemm_n:
             n = bench.sizes.gemm_n
             times = bench.times(_product(bench, n, precision), bench.sizes.window_s)
@@ -208,9 +209,7 @@ def _product(bench: _Bench, n: int, precision: str) -> Callable[[], object]:
         message = f"precision {precision!r} is not known: give one of {', '.join(kinds)}"
         raise ValueError(message)
     # N(0,1) inputs, because products of zeros draw less power and so run at higher clocks.
-    left, right = (
-        torch.randn(n, n, device=bench.device, dtype=kinds[precision]) for _ in range(2)
-    )
+    left, right = (torch.randn(n, n, device=bench.device, dtype=kinds[precision]) for _ in range(2))
     out = torch.empty_like(left)
     return lambda: torch.mm(left, right, out=out)
 
@@ -218,9 +217,9 @@ def _product(bench: _Bench, n: int, precision: str) -> Callable[[], object]:
 def _grown(bench: _Bench, precision: str) -> tuple[int, list[float]]:
     """Double n from 512 until one product takes long enough, but stop short of about 1 s."""
     n = 512
+    _product(bench, n, precision)()  # the first product of all pays for threads and code
     while True:
         product = _product(bench, n, precision)
-        product()
         (once,) = _host_times(bench.torch, product, 0.0, 1)
         # Doubling n makes a product eight times as long.
         if once > bench.sizes.gemm_min_s or once * 8 > 1.0:
@@ -231,9 +230,9 @@ def _grown(bench: _Bench, precision: str) -> tuple[int, list[float]]:
 
 
 @contextlib.contextmanager
-def _without_tf32(bench: _Bench) -> Iterator[None]:
+def _without_tf32(bench: _Bench, precision: str) -> Iterator[None]:
     """Hold TF32 off: an fp32 ceiling in TF32 would be another precision's."""
-    if bench.device != "cuda":
+    if bench.device != "cuda" or precision != "fp32":
         yield
         return
     matmul = bench.torch.backends.cuda.matmul
@@ -257,20 +256,26 @@ def _memory(
     buffer_bytes = _buffer_bytes(bench)
     method["buffer_bytes"] = buffer_bytes
     window_s = CUDA_MEMORY_WINDOW_S if bench.device == "cuda" else 0.0
-    source = torch.empty(buffer_bytes // 4, device=bench.device).normal_()
+    # One random MiB of words over and over: drawing a GiB of them takes a CPU seconds.
+    count = buffer_bytes // 4
+    some = torch.randn(min(count, 2**20), device=bench.device)
+    source = some.repeat(count // some.numel())
     with _kept(failures, "copy"):
-        target = torch.empty_like(source)
-        target.copy_(source)
-        times = bench.times(lambda: target.copy_(source), window_s)
+        times = _copy_times(bench, source, window_s)
         rates["copy"] = 2 * buffer_bytes / min(times)
         method["copy_times_s"] = times
-        del target
     with _kept(failures, "read"):
         times_of = _read_times(bench, source, window_s, method)
         winner = min(times_of, key=lambda name: min(times_of[name]))
         rates["read"] = buffer_bytes / min(times_of[winner])
         method["read_kernel"] = winner
         method["read_best_s"] = {name: min(times) for name, times in times_of.items()}
+
+
+def _copy_times(bench: _Bench, source: Any, window_s: float) -> list[float]:
+    target = bench.torch.empty_like(source)
+    target.copy_(source)  # a first copy pays for the pages of the new buffer
+    return bench.times(lambda: target.copy_(source), window_s)
 
 
 def _buffer_bytes(bench: _Bench) -> int:
@@ -333,6 +338,6 @@ def _triton_reads(bench: _Bench, source: Any, window_s: float) -> dict[str, list
             raise RuntimeError(message)
         name = f"triton_{config}"
         times[name] = bench.times(
-            lambda c=config: read_kernel.read(words, partial, c), window_s
+            functools.partial(read_kernel.read, words, partial, config), window_s
         )
     return times

@@ -5,6 +5,7 @@ What cannot be read is a reason in words ("not_supported", "not_installed"), nev
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import platform
@@ -71,7 +72,7 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def gpu_absence() -> str:
-    """Say in words why `gpus()` is empty; "" where a GPU is visible."""
+    """Say in words why `gpus()` is empty or short; "" where all of it answers."""
     return _probe()[1]
 
 
@@ -118,8 +119,10 @@ def _probe() -> tuple[tuple[Gpu, ...], str]:
         return (), "NVML counts 0 GPUs"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     chosen = tuple(handles) if visible is None else _visible(visible, tuple(handles))
-    found = [attempt(lambda h=handles[u], i=i, u=u: _gpu(nvml, h, i, u))
-             for i, u in enumerate(chosen)]
+    found = [
+        attempt(functools.partial(_gpu, nvml, handles[uuid], index, uuid))
+        for index, uuid in enumerate(chosen)
+    ]
     broken = [reason for reason in found if isinstance(reason, str)]
     if broken:
         return tuple(g for g in found if isinstance(g, Gpu)), f"NVML cannot read it ({broken[0]})"
@@ -142,7 +145,7 @@ def _visible(variable: str, uuids: Sequence[str]) -> tuple[str, ...]:
     chosen: list[str] = []
     for entry in (part.strip() for part in variable.split(",")):
         if entry.isdecimal():
-            matches = list(uuids[int(entry):int(entry) + 1])
+            matches = list(uuids[int(entry) : int(entry) + 1])
         else:
             matches = [u for u in uuids if entry.startswith("GPU-") and u.startswith(entry)]
         if len(matches) != 1:
@@ -169,9 +172,7 @@ _GPU_FIELDS: dict[str, Callable[[Any, Any], object]] = {
     "gpu_name": lambda n, h: text(n.nvmlDeviceGetName(h)),
     "gpu_uuid": lambda n, h: text(n.nvmlDeviceGetUUID(h)),
     "gpu_memory_bytes": lambda n, h: int(n.nvmlDeviceGetMemoryInfo(h).total),
-    "gpu_compute_capability": lambda n, h: "{}.{}".format(
-        *n.nvmlDeviceGetCudaComputeCapability(h)
-    ),
+    "gpu_compute_capability": lambda n, h: "{}.{}".format(*n.nvmlDeviceGetCudaComputeCapability(h)),
     "gpu_sm_clock_max_mhz": lambda n, h: int(n.nvmlDeviceGetMaxClockInfo(h, NVML_CLOCK_SM)),
     "gpu_power_limit_w": lambda n, h: n.nvmlDeviceGetEnforcedPowerLimit(h) / 1000,
     "gpu_ecc": lambda n, h: "on" if n.nvmlDeviceGetEccMode(h)[0] else "off",
@@ -183,9 +184,12 @@ def _gpu_fields() -> dict[str, object]:
     visible, absence = _probe()
     nvml = load_nvml()
     if not visible or isinstance(nvml, str):
-        return dict.fromkeys(_GPU_FIELDS, absence) | {"gpu_name": "no-gpu", "driver": "absent"}
+        missing: dict[str, object] = dict.fromkeys(_GPU_FIELDS, absence)
+        return missing | {"gpu_name": "no-gpu", "driver": "absent"}
     handle = attempt(lambda: nvml.nvmlDeviceGetHandleByUUID(visible[0].uuid))
-    return {field: attempt(lambda r=read: r(nvml, handle)) for field, read in _GPU_FIELDS.items()}
+    return {
+        field: attempt(functools.partial(read, nvml, handle)) for field, read in _GPU_FIELDS.items()
+    }
 
 
 def _software() -> dict[str, object]:

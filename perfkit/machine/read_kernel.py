@@ -30,9 +30,14 @@ class ReadConfig:
         return f"block{self.block}_warps{self.warps}_programs{self.programs}_{order}"
 
 
-def _sum_words(  # type: ignore[no-untyped-def]
-    words, partial, blocks, blocks_per_program, BLOCK: tl.constexpr, CONTIGUOUS: tl.constexpr  # noqa: ANN001, E501, N803
-):  # noqa: ANN202
+def _sum_words(  # noqa: PLR0913, PLR0917  # a kernel takes all it needs as arguments
+    words: tl.tensor,
+    partial: tl.tensor,
+    blocks: tl.tensor,
+    blocks_per_program: tl.tensor,
+    BLOCK: tl.constexpr,  # noqa: N803
+    CONTIGUOUS: tl.constexpr,  # noqa: N803
+) -> None:
     program = tl.program_id(0)
     if CONTIGUOUS:
         first = program * blocks_per_program
@@ -45,7 +50,7 @@ def _sum_words(  # type: ignore[no-untyped-def]
     lanes = tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), dtype=tl.int32)
     for block in range(first, last, step):
-        start = block.to(tl.int64) * BLOCK
+        start = tl.cast(block, tl.int64) * BLOCK
         # Read once: keeping the words in the cache would only push others out.
         total += tl.load(words + start + lanes, eviction_policy="evict_first")
     tl.store(partial + program, tl.sum(total, axis=0))

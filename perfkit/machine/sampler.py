@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.05
 DEVICE_READINGS = (
-    "used_bytes", "sm_clock_mhz", "mem_clock_mhz", "power_w", "temperature_c", "throttle_bits",
+    "used_bytes",
+    "sm_clock_mhz",
+    "mem_clock_mhz",
+    "power_w",
+    "temperature_c",
+    "throttle_bits",
 )
 
 
@@ -68,9 +73,7 @@ def take(readings: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], dic
     return sample, absent
 
 
-def _readings(
-    uuid: str | None, pid: int
-) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
+def _readings(uuid: str | None, pid: int) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
     """Return how to read what can be read, and the reason for everything else."""
     readings: dict[str, Callable[[], Any]] = {}
     absent: dict[str, str] = {}

@@ -13,7 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from perfkit.machine.identity import attempt, gpu_absence, gpus, load_nvml
 
@@ -141,7 +141,7 @@ class Sampler:
     _read_to: int = 0
 
     @classmethod
-    def start(cls, device: str, uuid: str | None, pid: int) -> Sampler:
+    def start(cls, device: str, uuid: str | None, pid: int) -> Self:
         """Watch `pid`, and the GPU `uuid` (the first visible one if None) on "cuda".
 
         Waits up to 10 s for the first sample; what goes wrong becomes a reason in each window.
@@ -180,7 +180,7 @@ class Sampler:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def __enter__(self) -> Sampler:
+    def __enter__(self) -> Self:
         """Return the sampler itself: it runs since `start`."""
         return self
 
