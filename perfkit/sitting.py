@@ -147,7 +147,7 @@ class Sitting:
     def json_path(self) -> Path | None:
         """Return where pytest-benchmark was told to write; before 5.3 that is an open file."""
         asked = self._config.getoption("benchmark_json")
-        return Path(getattr(asked, "name", asked)) if asked else None
+        return Path(asked if isinstance(asked, Path) else asked.name) if asked else None
 
     def close(self) -> None:
         """Close the lab, if one was opened."""

@@ -61,7 +61,10 @@ class Sizes:
 
 
 CPU = Sizes()
-CUDA = Sizes(gemm_n=8192, buffer_bytes=4 * GIB, windows=5, window_s=0.3)
+# Longer bf16 windows run into an H200's power cap and measure that (0.3 s: 700 TFLOP/s, 0.03 s: see
+# the committed baselines); the pause before each lets the board come back to its clocks.
+CUDA = Sizes(gemm_n=8192, buffer_bytes=4 * GIB, windows=8, window_s=0.03)
+_PAUSE_S = 0.15
 # Reads and copies are short and steady; a tenth of a GEMM's window tells them apart well enough.
 CUDA_MEMORY_WINDOW_S = 0.02
 
@@ -74,10 +77,13 @@ class _Bench:
     device: str
     sizes: Sizes
 
-    def times(self, call: Callable[[], object], window_s: float) -> list[float]:
-        """Return the seconds one call takes, once per window."""
-        timed = _device_times if self.device == "cuda" else _host_times
-        return timed(self.torch, call, window_s, self.sizes.windows)
+    def times(
+        self, call: Callable[[], object], window_s: float, pause_s: float = 0.0
+    ) -> list[float]:
+        """Return the seconds one call takes, once per window, idle for `pause_s` before each."""
+        if self.device == "cuda":
+            return _device_times(self.torch, call, window_s, self.sizes.windows, pause_s)
+        return _host_times(self.torch, call, window_s, self.sizes.windows)
 
 
 def measure(device: str, precisions: Sequence[str], sizes: Sizes | None = None) -> Ceilings:
@@ -171,18 +177,20 @@ def _host_times(
 
 
 def _device_times(
-    torch: Any, call: Callable[[], object], window_s: float, windows: int
+    torch: Any, call: Callable[[], object], window_s: float, windows: int, pause_s: float
 ) -> list[float]:
     """Time windows of back-to-back calls by events: single launches would show their gaps."""
     call()
     once = _events_s(torch, call, 2)
     calls = max(2, math.ceil(window_s / max(once, 1e-6)))
-    return [_events_s(torch, call, calls) for _ in range(windows)]
+    return [_events_s(torch, call, calls, pause_s) for _ in range(windows)]
 
 
-def _events_s(torch: Any, call: Callable[[], object], calls: int) -> float:
+def _events_s(torch: Any, call: Callable[[], object], calls: int, pause_s: float = 0.0) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
+    time.sleep(pause_s)
+    call()
     start.record()
     for _ in range(calls):
         call()
@@ -196,7 +204,7 @@ def _gemm(bench: _Bench, precision: str) -> tuple[float, dict[str, object]]:
     with _without_tf32(bench, precision):
         if bench.sizes.gemm_n:
             n = bench.sizes.gemm_n
-            times = bench.times(_product(bench, n, precision), bench.sizes.window_s)
+            times = bench.times(_product(bench, n, precision), bench.sizes.window_s, _PAUSE_S)
         else:
             n, times = _grown(bench, precision)
     return 2 * n**3 / min(times), {"n": n, "times_s": times}
@@ -296,9 +304,9 @@ def _read_times(
         times[name] = bench.times(kernel, window_s)
     if bench.device == "cuda":
         try:
-            times |= _triton_reads(bench, source, window_s)
+            _triton_reads(bench, source, window_s, times)
             method["triton_read"] = "ok"
-        except Exception as error:  # noqa: BLE001  # torch's reads are still there
+        except Exception as error:  # noqa: BLE001  # what was timed before still counts
             method["triton_read"] = _brief(error)
     return times
 
@@ -321,7 +329,9 @@ def _torch_reads(bench: _Bench, source: Any) -> dict[str, Callable[[], object]]:
     return reads
 
 
-def _triton_reads(bench: _Bench, source: Any, window_s: float) -> dict[str, list[float]]:
+def _triton_reads(
+    bench: _Bench, source: Any, window_s: float, times: dict[str, list[float]]
+) -> None:
     """Time our own kernel in every configuration, each checked against torch's sum first."""
     from perfkit.machine import read_kernel
 
@@ -331,7 +341,6 @@ def _triton_reads(bench: _Bench, source: Any, window_s: float) -> dict[str, list
     tried = read_kernel.configs(sms, words.numel())
     most = max(config.programs for config in tried)
     partial = torch.empty(most, dtype=torch.int32, device=source.device)
-    times: dict[str, list[float]] = {}
     for config in tried:
         if not read_kernel.verify(words, partial, config):
             message = f"{config} disagrees with torch's sum"
@@ -340,4 +349,3 @@ def _triton_reads(bench: _Bench, source: Any, window_s: float) -> dict[str, list
         times[name] = bench.times(
             functools.partial(read_kernel.read, words, partial, config), window_s
         )
-    return times

@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pid", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--uuid")
+    parser.add_argument("--remove", action="store_true", help="the file, if the parent dies")
     options = parser.parse_args(arguments)
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
@@ -57,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
             due = max(due + INTERVAL_S, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
             file.write(json.dumps(take(readings)[0]) + "\n")
+    if options.remove and not stopped:  # nobody is left to read the samples or to remove them
+        options.file.unlink(missing_ok=True)
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from perfkit.machine.identity import attempt, gpu_absence, gpus, load_nvml
 
@@ -134,7 +133,8 @@ class Sampler:
     """
 
     baseline_bytes: int | None = None
-    _folder: Path | None = None
+    _file: Path | None = None
+    _errors: IO[bytes] | None = None
     _process: subprocess.Popen[bytes] | None = None
     _reasons: dict[str, str] = field(default_factory=dict)
     _rows: list[dict[str, Any]] = field(default_factory=list)
@@ -176,9 +176,12 @@ class Sampler:
                 process.kill()
                 process.wait()
         self._read()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
 
     def __enter__(self) -> Self:
         """Return the sampler itself: it runs since `start`."""
@@ -194,20 +197,22 @@ class Sampler:
         self.close()
 
     def _spawn(self, uuid: str | None, pid: int) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="perfkit-sampler-"))
+        number, name = tempfile.mkstemp(prefix="perfkit-sampler-", suffix=".jsonl")
+        os.close(number)
+        self._file = Path(name)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
         command = [sys.executable, "-m", "perfkit.machine.sampler", "--pid", str(pid)]
-        command += ["--parent", str(os.getpid()), "--file", str(self._folder / "samples")]
+        command += ["--parent", str(os.getpid()), "--file", name, "--remove"]
         command += ["--uuid", uuid] if uuid else []
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        with (self._folder / "errors").open("wb") as errors:
-            self._process = subprocess.Popen(
-                command,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C ends the run first; the sampler ends with it
-            )
+        self._process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C ends the run first; the sampler ends with it
+        )
 
     def _wait_first(self) -> None:
         deadline = time.monotonic() + FIRST_SAMPLE_S
@@ -226,19 +231,18 @@ class Sampler:
 
     def _note_death(self, process: subprocess.Popen[bytes]) -> None:
         code = process.poll()
-        if code is None or "sampler" in self._reasons or self._folder is None:
+        if code is None or "sampler" in self._reasons or self._errors is None:
             return
-        lines: list[str] = []
-        with contextlib.suppress(OSError):
-            lines = (self._folder / "errors").read_text("utf-8", "replace").splitlines()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").splitlines()
         last = f": {lines[-1]}" if lines else ""
         self._reasons["sampler"] = f"the sampler ended with code {code}{last}"
 
     def _read(self) -> None:
         """Take in the whole lines written since the last call."""
-        if self._folder is None:
+        if self._file is None:
             return
-        with contextlib.suppress(OSError), (self._folder / "samples").open("rb") as file:
+        with contextlib.suppress(OSError), self._file.open("rb") as file:
             file.seek(self._read_to)
             for line in file:
                 if not line.endswith(b"\n"):

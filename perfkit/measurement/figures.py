@@ -41,7 +41,7 @@ def fill(
     row: dict[str, Any] = dict(metrics.summarise(traces, case.batch, case.prompt_len))
     if case.new_tokens == 1:
         absent["tpot_s"] = absent["decode_tokens_per_s"] = "undefined at one new token"
-    row |= _utilisation(case, lab, arch, row, absent)
+    row |= _utilisation(case, lab, arch, row, details, absent)
     row |= _memory(lab, measured, absent)
     row |= _energy(case, measured, absent)
     phases = details["phases"]
@@ -67,8 +67,13 @@ def fill(
     )
 
 
-def _utilisation(
-    case: Case, lab: Lab, arch: Architecture, row: dict[str, Any], absent: dict[str, str]
+def _utilisation(  # noqa: PLR0913, PLR0917 - private, called once
+    case: Case,
+    lab: Lab,
+    arch: Architecture,
+    row: dict[str, Any],
+    details: dict[str, Any],
+    absent: dict[str, str],
 ) -> dict[str, float | None]:
     """Mfu of the prefill, mbu of the decode: each phase against what bounds it."""
     ceilings = lab.ceilings
@@ -77,6 +82,11 @@ def _utilisation(
         absent["mfu"] = absent["mbu"] = why
         return {"mfu": None, "mbu": None}
     gemm = ceilings.gemm_flop_per_s.get(case.precision)
+    details["ceilings"] = {
+        "gemm_flop_per_s": gemm,
+        "copy_bytes_per_s": ceilings.copy_bytes_per_s,
+        "read_bytes_per_s": ceilings.read_bytes_per_s,
+    }
     if gemm is None:
         absent["mfu"] = f"no GEMM ceiling for {case.precision}"
     decode_s = row["e2e_s"] - row["ttft_s"] if case.new_tokens > 1 else None

@@ -411,7 +411,7 @@ def _largest(scene: Scene) -> dict[str, list[Drawn]]:
 
 def _size(cell: Drawn) -> float:
     """Return the larger of forecast and measured peak, in bytes."""
-    measured = peak(cell.body)
+    measured = peak(cell.body) if cell.has_figures else None
     forecast = section(cell.body, "memory", "forecast").get("total_bytes") or 0
     return max(measured[1] if measured else 0, forecast)
 

@@ -127,20 +127,28 @@ def _looks(
     """Give a hue to each backend with its attention, a tint and a line style to each variant."""
     hues, variants = sorted(set(bases)), sorted(set(tails))
     levels = len(variants) * (1 + (len(hues) - 1) // len(PALETTE))
-    step = min(0.35, 0.65 / max(levels - 1, 1))
     looks = {}
     for base, tail in sorted(set(zip(bases, tails, strict=True))):
         turn, hue = divmod(hues.index(base), len(PALETTE))
         level = variants.index(tail) + turn * len(variants)
-        colour = _tint(PALETTE[hue], step * level)
+        colour = _tint(PALETTE[hue], _share(level, levels))
         looks[" ".join((base, *tail))] = (colour, LINES[level % len(LINES)])
     return looks
 
 
+def _share(level: int, levels: int) -> float:
+    """Return how far from its hue a level is: lighter and darker by turns, never near white."""
+    pairs = max(levels // 2, 1)
+    far = 0.35 if pairs == 1 else 0.55
+    away = far * ((level + 1) // 2) / pairs
+    return away if level % 2 else -away
+
+
 def _tint(colour: str, share: float) -> str:
-    """Mix a colour with a share of white."""
+    """Mix a colour with a share of white, or of black where the share is negative."""
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)
+    end = 255 if share > 0 else 0
+    return "#" + "".join(f"{round(part + (end - part) * abs(share)):02X}" for part in parts)
 
 
 def _about(

@@ -175,7 +175,8 @@ def machine_name(document: Mapping[str, Any]) -> str:
 def date_of(document: Mapping[str, Any]) -> str:
     """Return the day of the document as YYYY-MM-DD."""
     started = section(document, "perfkit", "session").get("started")
-    return str(document.get("datetime") or started or "unknown date")[:10]
+    day = str(document.get("datetime") or started or "")[:10]
+    return day or "unknown date"
 
 
 def _ceilings(document: Mapping[str, Any]) -> str:

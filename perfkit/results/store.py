@@ -65,7 +65,9 @@ class Journal:
 
     def append(self, machine_key: str, case_id: str, cell: Document, entry: Document | None) -> None:
         """Add a finished cell; ``entry`` is its pytest-benchmark entry where something was timed."""
-        line = json.dumps({"machine": machine_key, "id": case_id, "cell": cell, "entry": entry})
+        record = {"machine": machine_key, "id": case_id, "cell": cell, "entry": entry}
+        # An entry's params hold the Case itself: keep its text, as pytest-benchmark does.
+        line = json.dumps(record, default=str)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_missing_keys_are_null(bare: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("made", [large(), small(), document()])
-def test_the_csv_has_every_cell(made: dict[str, dict[str, dict[str, object]]], tmp_path: Path) -> None:
+def test_the_csv_has_every_cell(made: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "new" / "cells.csv"
     write_csv(made, path)
     with path.open(newline="") as file:
