@@ -9,7 +9,7 @@ pytest_plugins = ("perfkit.pytest_plugin", "pytester")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``cpu`` whatever asks for no other hardware, so that ``-m cpu`` is everything else."""
+    """Mark as ``cpu`` whatever asks for no other hardware."""
     for item in items:
         if not any(item.get_closest_marker(name) for name in ("cpu", "gpu", "trt")):
             item.add_marker(pytest.mark.cpu)

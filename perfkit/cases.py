@@ -30,7 +30,7 @@ _EXAMPLE = "torch-compile/llama2-7b/bf16/fmha/b8/p512/n128/tp1"
 
 
 class Case(BaseModel):
-    """One thing to measure; printed and parsed as ``torch-compile/llama2-7b/bf16/fmha/b8/p512/n128/tp1``.
+    """One thing to measure, as in ``torch-compile/llama2-7b/bf16/fmha/b8/p512/n128/tp1``.
 
     ``attention`` is ``nofmha`` (scores materialised), ``fmha`` (the backend's default fused
     attention) or ``fmha=PROVIDER``. ``prompt_len`` and ``new_tokens`` count tokens per sequence.

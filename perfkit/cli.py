@@ -26,7 +26,7 @@ _INTERRUPTED = 130
 
 
 @app.command()
-def run(  # noqa: PLR0913 - each is an option a person types
+def run(
     matrix: Annotated[
         list[str] | None, typer.Option(help="Matrix name or TOML file; repeatable.")
     ] = None,
@@ -42,7 +42,7 @@ def run(  # noqa: PLR0913 - each is an option a person types
     max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of weights and prompts.")] = 0,
     output: Annotated[Path, typer.Option(help="Result file; a .csv goes beside it.")] = _RESULT,
-    resume: Annotated[  # noqa: FBT002 - a flag
+    resume: Annotated[
         bool, typer.Option("--resume", help="Keep cells that an interrupted run finished.")
     ] = False,
 ) -> None:

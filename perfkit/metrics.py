@@ -92,7 +92,7 @@ def median(values: Sequence[float | None]) -> float | None:
 
 def spread(samples: Sequence[float]) -> float | None:
     """Coefficient of variation: standard deviation (ddof 1) over mean; null below two samples."""
-    if len(samples) < 2:  # noqa: PLR2004
+    if len(samples) < 2:
         return None
     mean = statistics.fmean(samples)
     return statistics.stdev(samples) / mean if mean else None

@@ -32,21 +32,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add perfkit's options."""
     group = parser.getgroup("perfkit", "LLM inference performance")
     add = group.addoption
-    add("--perfkit-matrix", action="append", default=[], metavar="NAME|FILE",
-        help="matrix to measure (repeatable); default: smoke on a CPU, llama2-7b on a GPU")
-    add("--perfkit-device", choices=("auto", "cpu", "gpu"), default="auto",
-        help="what this session measures; auto: the GPU where there is one")
-    add("--perfkit-model", metavar="PATH", help="local Hugging Face folder, instead of the matrix's")
+    add(
+        "--perfkit-matrix",
+        action="append",
+        default=[],
+        metavar="NAME|FILE",
+        help="matrix to measure (repeatable); default: smoke on a CPU, llama2-7b on a GPU",
+    )
+    add(
+        "--perfkit-device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="what this session measures; auto: the GPU where there is one",
+    )
+    add(
+        "--perfkit-model", metavar="PATH", help="local Hugging Face folder, instead of the matrix's"
+    )
     add("--perfkit-prompts", metavar="FILE", help="prompts, separated by lines of %%%%")
     add("--perfkit-rounds", type=int, default=5, help="timed rounds a cell (default 5)")
     add("--perfkit-max-warmup", type=int, default=3, help="warm-up cap in rounds (default 3)")
-    add("--perfkit-cell-timeout", type=float, default=600.0, metavar="SECONDS",
-        help="time limit of a cell, seen between rounds (default 600)")
+    add(
+        "--perfkit-cell-timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="time limit of a cell, seen between rounds (default 600)",
+    )
     add("--perfkit-seed", type=int, default=0, help="seed of weights and prompts (default 0)")
     add("--perfkit-no-ceilings", action="store_true", help="skip ceilings; mfu and mbu are null")
     add("--perfkit-journal", metavar="FILE", help="append each finished cell to this file")
     add("--perfkit-resume", action="store_true", help="skip the cells that the journal holds")
-    add("--require-gpu", action="store_true", help="a missing GPU fails tests, not skips them")  # fmt: skip
+    add("--require-gpu", action="store_true", help="fail where a GPU is missing")  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -216,8 +232,6 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     sitting = config.stash.get(SITTING, None)
     if sitting is not None:
         sitting.complete(output_json)
-
-
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -88,7 +88,7 @@ def _weights_read(arch: Architecture) -> int:
 
 
 def utilisation(work: float, seconds: float | None, ceiling: float | None) -> float | None:
-    """Formula: work / seconds / ceiling; null when time or ceiling is unknown."""
+    """Return work / seconds / ceiling; null when time or ceiling is unknown."""
     if seconds is None or ceiling is None or seconds <= 0 or ceiling <= 0:
         return None
     return work / seconds / ceiling

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
@@ -14,6 +13,8 @@ from perfkit.plan import load_plan
 from perfkit.results import store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from perfkit.plan import PlannedCell
 
 _DEVICES = ("auto", "cpu", "gpu")
@@ -86,7 +87,7 @@ def _check_prompts(request: Request) -> None:
     read(request.prompts or shipped("data/prompts.txt"))
 
 
-def _pytest(  # noqa: PLR0913, PLR0917 - private, called once
+def _pytest(
     request: Request,
     device: str,
     matrices: tuple[str, ...],
@@ -96,7 +97,16 @@ def _pytest(  # noqa: PLR0913, PLR0917 - private, called once
 ) -> int:
     """Run pytest on the chosen cells; Ctrl-C reaches it too, so only wait for it to finish."""
     suite = shipped("benchmarks/test_generation.py")
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--no-header",
+        "--tb=line",
+        "-p",
+        "no:cacheprovider",
+    ]
     command += ["--rootdir", str(suite.parent.parent), "--benchmark-quiet"]
     if not (suite.parent.parent / "conftest.py").is_file():
         command += ["-p", "perfkit.pytest_plugin"]

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
 
+
 class Engine(Protocol):
     """A case made ready to run."""
 
     notes: Mapping[str, object]
     """What a reader of the result must know: cache, compilation, fallbacks with their reason."""
 
-    def generate(self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]) -> torch.Tensor:
+    def generate(
+        self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]
+    ) -> torch.Tensor:
         """Decode greedily.
 
         ``ids`` is (B, P) int64; returns (B, new_tokens) int64, the new tokens alone, where

@@ -81,7 +81,9 @@ class CompiledEngine:
         positions = _positions(ids)
         return self._forward(ids, positions)[1]
 
-    def generate(self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]) -> torch.Tensor:
+    def generate(
+        self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]
+    ) -> torch.Tensor:
         """Decode greedily; see Engine."""
         import torch
 

@@ -35,7 +35,9 @@ class EagerEngine:
             "attention_implementation": attention,
         }
 
-    def generate(self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]) -> torch.Tensor:
+    def generate(
+        self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]
+    ) -> torch.Tensor:
         """Decode greedily; see Engine."""
         import torch
 

@@ -56,13 +56,11 @@ def local(path: Path) -> ModelSource:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         kind = config.get("model_type")
-        if kind != "llama":
-            raise UsageError(f"{file}: model_type is {kind!r}, expected 'llama'")
-        arch = _from_config(config)
-    except UsageError:
-        raise
+        arch = _from_config(config) if kind == "llama" else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{file}: not a LLaMA config: {error!r}") from None
+    if arch is None:
+        raise UsageError(f"{file}: model_type is {kind!r}, expected 'llama'")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name).strip("-.") or "model"
     return ModelSource(f"{LOCAL}{slug}", arch, path)
 
@@ -100,9 +98,14 @@ def build(source: ModelSource, precision: str, device: str) -> LlamaForCausalLM:
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     if source.path is not None:
         model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(
-            source.path, dtype=dtype, local_files_only=True, use_safetensors=True,
-            trust_remote_code=False, device_map=None,
-        ).to(device)  # fmt: skip
+            source.path,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            device_map=None,
+        )  # fmt: skip
+        torch.nn.Module.to(model, device)
         return _frozen(model)
     arch = source.arch
     config = LlamaConfig(
@@ -119,7 +122,7 @@ def build(source: ModelSource, precision: str, device: str) -> LlamaForCausalLM:
         tie_word_embeddings=arch.tied_embeddings,
     )
     with torch.device("meta"):
-        model = LlamaForCausalLM._from_config(config, dtype=dtype)  # noqa: SLF001
+        model = LlamaForCausalLM._from_config(config, dtype=dtype)  # noqa: SLF001 - the public face is AutoModel's
     model = model.to_empty(device=device)
     # Buffers made on the meta device hold nothing; the rotary table is the only one.
     model.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)
@@ -145,7 +148,7 @@ def _draw(name: str, weight: torch.Tensor, seed: int) -> None:
 
 
 def _frozen(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    model.eval().requires_grad_(False)  # noqa: FBT003
+    model.eval().requires_grad_(False)
     # No token ends a sequence early: outputs are exactly N tokens.
     settings = model.generation_config
     settings.eos_token_id = None

@@ -84,7 +84,7 @@ def load_nvml() -> Any:
         pynvml.nvmlInit()
     except ImportError:
         return "nvidia-ml-py is not installed"
-    except Exception as error:  # noqa: BLE001  # a broken driver raises whatever it likes
+    except Exception as error:  # a broken driver raises whatever it likes
         return f"no NVIDIA driver (NVML: {_nvml_text(error)})"
     return pynvml
 
@@ -95,7 +95,7 @@ def attempt(call: Callable[[], Any]) -> Any:
         return call()
     except AttributeError:
         return "not_in_pynvml"
-    except Exception as error:  # noqa: BLE001  # one missing reading must not lose the others
+    except Exception as error:  # one missing reading must not lose the others
         return re.sub(r"\W+", "_", _nvml_text(error).lower()).strip("_") or "failed"
 
 

@@ -30,7 +30,7 @@ class ReadConfig:
         return f"block{self.block}_warps{self.warps}_programs{self.programs}_{order}"
 
 
-def _sum_words(  # noqa: PLR0913, PLR0917  # a kernel takes all it needs as arguments
+def _sum_words(  # a kernel takes all it needs as arguments
     words: tl.tensor,
     partial: tl.tensor,
     blocks: tl.tensor,

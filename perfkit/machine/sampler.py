@@ -85,7 +85,7 @@ def _readings(uuid: str | None, pid: int) -> tuple[dict[str, Callable[[], Any]],
 
         process = psutil.Process(pid)
         readings["rss_bytes"] = lambda: int(process.memory_info().rss)
-    except Exception as error:  # noqa: BLE001  # no psutil, or the process is gone already
+    except Exception as error:  # no psutil, or the process is gone already
         absent["rss_bytes"] = f"{type(error).__name__}: {error}"
     device = _device_readings(uuid) if uuid else "device_is_cpu"
     if isinstance(device, str):
@@ -126,7 +126,7 @@ def throttle_bits(nvml: Any, handle: Any) -> int:
     """Return the clock event reasons in force, by the new name of the call or by the old."""
     try:
         return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    except Exception:  # noqa: BLE001  # an older driver knows only the older name
+    except Exception:  # an older driver knows only the older name
         return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
 

@@ -200,7 +200,7 @@ class Sampler:
         number, name = tempfile.mkstemp(prefix="perfkit-sampler-", suffix=".jsonl")
         os.close(number)
         self._file = Path(name)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # close() closes it
+        self._errors = tempfile.TemporaryFile()  # close() closes it  # noqa: SIM115
         command = [sys.executable, "-m", "perfkit.machine.sampler", "--pid", str(pid)]
         command += ["--parent", str(os.getpid()), "--file", name, "--remove"]
         command += ["--uuid", uuid] if uuid else []

@@ -6,6 +6,7 @@ import re
 import time
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perfkit.backends import backend
@@ -97,7 +98,7 @@ def measure(case: Case, lab: Lab, rounds: Callable[[], Rounds]) -> Result:
             verdict, why = _run(case, lab, rounds, details, engines)
         except CellTimeoutError as error:
             verdict, why = "timeout", str(error)
-        except Exception as error:  # noqa: BLE001 - one cell's failure must not lose the others
+        except Exception as error:
             verdict, why = _failure(error, lab, details)
     for engine in engines:
         engine.release()
@@ -149,7 +150,7 @@ def _prepare_reference(case: Case, lab: Lab, details: dict[str, Any]) -> None:
     """Make the reference first, so that its memory is gone before the cell's own is counted."""
     try:
         lab.references.prepare(case)
-    except Exception as error:  # noqa: BLE001 - then the cell is measured but compared with nothing
+    except Exception as error:
         lab.slot.empty()
         details["agreement"] = unchecked(f"no fp32 reference: {_first_line(error)}").to_json()
 
@@ -178,8 +179,8 @@ def _attention(case: Case, lab: Lab, engine: Engine) -> dict[str, Any]:
     """Profile one prefill, then a prefill and one step; the difference is the step."""
     ids = lab.references.ids(case.batch, case.prompt_len)
     counts = [
-        kernels.profile(lambda n=n: engine.generate(ids, n, _no_stamp), lab.device)
-        for n in (1, min(2, case.new_tokens))
+        kernels.profile(partial(engine.generate, ids, tokens, _no_stamp), lab.device)
+        for tokens in (1, min(2, case.new_tokens))
     ]
     return kernels.describe(case.attention, *counts)
 

@@ -67,7 +67,7 @@ def fill(
     )
 
 
-def _utilisation(  # noqa: PLR0913, PLR0917 - private, called once
+def _utilisation(
     case: Case,
     lab: Lab,
     arch: Architecture,
@@ -78,8 +78,10 @@ def _utilisation(  # noqa: PLR0913, PLR0917 - private, called once
     """Mfu of the prefill, mbu of the decode: each phase against what bounds it."""
     ceilings = lab.ceilings
     if ceilings is None or ceilings.verdict != "ok":
-        why = "ceilings not measured" if ceilings is None else f"ceilings INVALID: {ceilings.reasons}"
-        absent["mfu"] = absent["mbu"] = why
+        why = (
+            "ceilings not measured" if ceilings is None else f"ceilings INVALID: {ceilings.reasons}"
+        )
+        absent["mfu"] = absent["mbu"] = f"ceilings {why}"
         return {"mfu": None, "mbu": None}
     gemm = ceilings.gemm_flop_per_s.get(case.precision)
     details["ceilings"] = {
@@ -130,7 +132,7 @@ def _energy(case: Case, measured: Measured, absent: dict[str, str]) -> dict[str,
 
 
 def _compile_s(details: dict[str, Any], e2e_s: float, absent: dict[str, str]) -> float | None:
-    """Formula: first run - a steady run; what compiling and capturing cost."""
+    """Return the first run less a steady one: what compiling and capturing cost."""
     if not details["engine"].get("compiled"):
         absent["compile_s"] = "nothing is compiled"
         return None

@@ -41,7 +41,7 @@ def phases(one: Mapping[str, int], two: Mapping[str, int]) -> tuple[dict[str, in
 
 
 def describe(requested: str, one: Mapping[str, int], two: Mapping[str, int]) -> dict[str, Any]:
-    """Return requested against actual attention, with the kernels of prefill and of a decode step."""
+    """Return requested against actual attention: kernels of the prefill and of a decode step."""
     prefill, decode = phases(one, two)
     return {
         "requested": requested,

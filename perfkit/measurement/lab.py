@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from perfkit.inputs import models
 from perfkit.inputs.prompts import PromptSet, read
 from perfkit.machine import ceilings, telemetry
 from perfkit.measurement.cell import Lab, Settings
-from perfkit.measurement.clock import DeviceClock
 from perfkit.measurement.reference import References
 from perfkit.measurement.slot import Slot
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
+    from perfkit.measurement.clock import DeviceClock
 
 
-def open_lab(  # noqa: PLR0913 - a session's choices, each named
+def open_lab(
     *,
     device: str,
     gpu_uuid: str | None,
@@ -43,9 +44,7 @@ def open_lab(  # noqa: PLR0913 - a session's choices, each named
     precisions = ceilings_needed(plan)
     measured = ceilings.measure(device, precisions) if measure_ceilings else None
     tokenizer = models.tokenizer(local) if local is not None else None
-    encode = None
-    if tokenizer is not None:
-        encode = lambda text: list(tokenizer.encode(text, add_special_tokens=False))  # noqa: E731
+    encode = None if tokenizer is None else partial(tokenizer.encode, add_special_tokens=False)
     prompts = PromptSet.make(texts, encode, seed)
     known = {local.name: local} if local is not None else {}
     slot = Slot(device, lambda name: models.find(name, known, seed))

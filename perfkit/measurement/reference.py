@@ -1,4 +1,4 @@
-"""The fp32 reference of the agreement check: its tokens, its logits, and who is how far from them."""
+"""The fp32 reference of the agreement check: its tokens, its logits, and the distance to them."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ class References:
             self._baseline(case),
             steps=len(reference.logits),
             rows=case.batch,
-            first_divergence=first_difference(
-                generated.tolist(), reference.tokens[turns].tolist()
-            ),
+            first_divergence=first_difference(generated.tolist(), reference.tokens[turns].tolist()),
         )
 
     def prepare(self, case: Case) -> None:

@@ -40,7 +40,7 @@ def warm_up(once: Callable[[int], float], cap: int) -> Warmup:
 
 def is_steady(seconds: list[float], tolerance: float = TOLERANCE) -> bool:
     """Whether the last two rounds agree within ``tolerance``."""
-    if len(seconds) < 2:  # noqa: PLR2004
+    if len(seconds) < 2:
         return False
     before, last = seconds[-2:]
     return abs(last - before) <= tolerance * before

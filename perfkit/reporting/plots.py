@@ -129,9 +129,7 @@ def _legend_below(figure: Figure, handles: list[Any]) -> None:
         )
 
 
-def _bar(
-    axes: Axes, place: tuple[float, float], value: float, cell: Drawn, colour: str
-) -> None:
+def _bar(axes: Axes, place: tuple[float, float], value: float, cell: Drawn, colour: str) -> None:
     """Draw a value at ``place`` (middle, thickness): in its arm's colour, hatched when doubtful."""
     y, height = place
     if cell.doubtful:
@@ -227,7 +225,7 @@ def _throughput_panel(
         axes.errorbar(
             value, at, xerr=[[value - low], [high - value]], color=INK, capsize=2, linewidth=0.8
         )
-        words = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004
+        words = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
         _beside(axes, high, at, f"{words}  {cell.label}" if cell.doubtful else words)
     groups = [list(group) for _, group in groupby(slots, key=lambda slot: slot[1].shape)]
     axes.set_yticks(
@@ -242,9 +240,7 @@ def _throughput_panel(
     )  # fmt: skip
 
 
-def _scale_bars(
-    axes: Axes, rates: Sequence[tuple[float, float, float]], room: float
-) -> bool:
+def _scale_bars(axes: Axes, rates: Sequence[tuple[float, float, float]], room: float) -> bool:
     """Set the value axis, ``room`` times as long as its bars; return whether it is logarithmic."""
     from matplotlib.ticker import LogLocator
 
@@ -255,7 +251,7 @@ def _scale_bars(
     top = max(high for _, _, high in rates)
     if max(values) / min(values) <= LOG_OVER:
         axes.set_xlim(0, top * room)
-        axes.xaxis.set_major_formatter("{x:,.0f}" if top >= 10 else "{x:g}")  # noqa: PLR2004
+        axes.xaxis.set_major_formatter("{x:,.0f}" if top >= 10 else "{x:g}")
         return False
     axes.set_xscale("log")
     least = min(values) / 2
@@ -337,10 +333,10 @@ def _scale_ms(axes: Axes, low: float, high: float) -> None:
     pad = max((high / low) ** 0.05, 1.02)
     axes.set_xlim(low / pad, high * pad)
     span = high / low
-    if span < 4:  # noqa: PLR2004
+    if span < 4:
         axes.xaxis.set_major_locator(MaxNLocator(5))
     else:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1e3 else (1,)))  # noqa: PLR2004
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1e3 else (1,)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
 

@@ -121,9 +121,7 @@ def _latest(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str,
     return [(f"{machine} ({key})", cell) for (key, _), (machine, cell) in found.items()]
 
 
-def _looks(
-    bases: Sequence[str], tails: Sequence[tuple[str, ...]]
-) -> dict[str, tuple[str, str]]:
+def _looks(bases: Sequence[str], tails: Sequence[tuple[str, ...]]) -> dict[str, tuple[str, str]]:
     """Give a hue to each backend with its attention, a tint and a line style to each variant."""
     hues, variants = sorted(set(bases)), sorted(set(tails))
     levels = len(variants) * (1 + (len(hues) - 1) // len(PALETTE))
@@ -151,9 +149,7 @@ def _tint(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(part + (end - part) * abs(share)):02X}" for part in parts)
 
 
-def _about(
-    documents: Sequence[Mapping[str, Any]], precisions: Iterable[str], drawn: int
-) -> str:
+def _about(documents: Sequence[Mapping[str, Any]], precisions: Iterable[str], drawn: int) -> str:
     machines = sorted({machine_name(document) for document in documents})
     days = sorted({date_of(document) for document in documents})
     span = [f"{days[0]} to {days[-1]}"] if days[1:] else days

@@ -1,4 +1,4 @@
-"""Agreement before comparison: may two arms' times be set side by side at all?"""
+"""Agreement before comparison: whether two arms' times may stand side by side."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def unchecked(reason: str) -> Agreement:
     return Agreement("unchecked", None, None, None, 0, 0, None, reason)
 
 
-def first_difference(rows: Sequence[Sequence[int]], reference: Sequence[Sequence[int]]) -> int | None:
+def first_difference(
+    rows: Sequence[Sequence[int]], reference: Sequence[Sequence[int]]
+) -> int | None:
     """Return the first step at which any row differs from its reference row, or None."""
     places = [
         step

@@ -63,8 +63,10 @@ class Journal:
         """Use the file at ``path``; it is made at the first line."""
         self._path = path
 
-    def append(self, machine_key: str, case_id: str, cell: Document, entry: Document | None) -> None:
-        """Add a finished cell; ``entry`` is its pytest-benchmark entry where something was timed."""
+    def append(
+        self, machine_key: str, case_id: str, cell: Document, entry: Document | None
+    ) -> None:
+        """Add a finished cell; ``entry`` is its pytest-benchmark entry, if it was timed."""
         record = {"machine": machine_key, "id": case_id, "cell": cell, "entry": entry}
         # An entry's params hold the Case itself: keep its text, as pytest-benchmark does.
         line = json.dumps(record, default=str)

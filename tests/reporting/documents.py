@@ -10,7 +10,7 @@ GIB = 2**30
 SPEED = {"torch-eager/fmha": 1.4, "torch-eager/nofmha": 1.0, "torch-compile/fmha": 2.6}
 
 
-def cell(  # noqa: PLR0913
+def cell(
     backend: str = "torch-eager",
     model: str = "llama2-7b",
     precision: str = "bf16",
@@ -63,7 +63,7 @@ def forecast(batch: int, positions: int, attention: str) -> dict[str, int]:
     return {**parts, "total_bytes": sum(parts.values())}
 
 
-def timed(  # noqa: PLR0913
+def timed(
     dice: random.Random, kind: float, batch: int, prompt: int, new: int, rounds: int,
     rate: float | None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -117,12 +117,12 @@ def large() -> dict[str, Any]:
     product = itertools.product((1, 8, 32), (128, 512, 2048), arms, ("bf16", "fp16"))
     cells = []
     for batch, prompt, (backend, attention), precision in product:
-        if batch == 1 and precision == "fp16" and prompt != 128:  # noqa: PLR2004
+        if batch == 1 and precision == "fp16" and prompt != 128:
             continue
-        if batch == 8 and precision == "fp16" and prompt != 2048:  # noqa: PLR2004
+        if batch == 8 and precision == "fp16" and prompt != 2048:
             continue
         verdict = "ok"
-        if batch * prompt >= 65536 and attention == "nofmha":  # noqa: PLR2004
+        if batch * prompt >= 65536 and attention == "nofmha":
             verdict = "oom"
         elif (batch, prompt, backend, precision) == (32, 512, "torch-compile", "fp16"):
             verdict = "throttled"
