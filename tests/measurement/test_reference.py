@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from perfkit.backends.torch_eager import EagerEngine
+from perfkit.cases import Case
+from perfkit.inputs import models
+from perfkit.inputs.prompts import PromptSet, read
+from perfkit.measurement.reference import References, relative_l2
+from perfkit.measurement.slot import Slot
+from perfkit.paths import shipped
+from tests.measurement.faults import FAULTS, plant
+
+
+def lab() -> tuple[Slot, References]:
+    slot = Slot("cpu", models.find)
+    prompts = PromptSet.make(read(shipped("data/prompts.txt")), None, seed=0)
+    return slot, References(slot, prompts, "cpu")
+
+
+def case(precision: str, batch: int = 3, prompt_len: int = 48) -> Case:
+    return Case(
+        backend="torch-eager", model="llama-tiny", precision=precision, attention="fmha",
+        batch=batch, prompt_len=prompt_len, new_tokens=6,
+    )  # fmt: skip
+
+
+# fp16 is checked here although no CPU cell runs it: at this size it is merely slow.
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("prompt_len", [9, 48])
+def test_a_right_arm_agrees_and_every_planted_fault_diverges(
+    precision: str, prompt_len: int
+) -> None:
+    slot, references = lab()
+    asked = case(precision, prompt_len=prompt_len)
+    references.prepare(asked)
+    engine = slot.engine(asked)
+    ids = references.ids(asked.batch, asked.prompt_len)
+    right = references.check(asked, engine, engine.generate(ids, 6, lambda: None))
+    assert right.status == "agrees", right
+    loaded = slot._loaded
+    assert loaded is not None
+    for fault in FAULTS:
+        wrong = EagerEngine(loaded, plant(fault))
+        judged = references.check(asked, wrong, wrong.generate(ids, 6, lambda: None))
+        assert judged.status == "diverged", (fault, judged)
+
+
+def test_a_wrong_row_is_not_hidden_by_right_ones() -> None:
+    truth = [torch.ones(2, 10)]
+    rows = torch.ones(5, 10)
+    assert relative_l2([rows], truth) == 0
+    rows[3] += 0.5
+    assert relative_l2([rows], truth) == pytest.approx(0.5)
+
+
+def test_relative_l2_by_hand_over_steps() -> None:
+    truth = [torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[0.0, 5.0], [1.0, 0.0]])]
+    steps = [torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 6.0]])]
+    assert relative_l2(steps, truth) == pytest.approx((1 / 50) ** 0.5)
+
+
+def test_the_plans_shapes_share_one_load_of_the_reference() -> None:
+    slot, references = lab()
+    plan = (case("bf16"), case("bf16", prompt_len=9))
+    references.plan = plan
+    references.prepare(plan[0])
+    assert {shape.prompt_len for shape in references._references} == {48, 9}
+    loads = slot.load_s
+    references.prepare(plan[1])
+    assert slot.load_s == loads

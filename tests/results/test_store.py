@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.results.store import Journal, check_writable, read, write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "was not written by perfkit"),
+        ('{"benchmarks": []}', "has no perfkit.cells"),
+        ('{"perfkit": {"schema": 99, "cells": {}}}', "schema 99, expected 1"),
+    ],
+)
+def test_a_corrupt_or_foreign_file_is_named_and_kept(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "result.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=words):
+        read(file)
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    write_whole(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(file, "\ud800")
+    assert file.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write to"):
+        check_writable(tmp_path / "file" / "results")
+
+
+def test_the_journal_gives_back_what_finished_and_drops_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append("m", "a", {"verdict": "ok"}, {"fullname": "x[a]"})
+    journal.append("m", "b", {"verdict": "oom"}, None)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write('{"machine": "m", "id": "c"')
+    expected = {"a": ({"verdict": "ok"}, {"fullname": "x[a]"}), "b": ({"verdict": "oom"}, None)}
+    assert journal.read("m") == expected
+    journal.append("m", "c", {"verdict": "ok"}, None)
+    assert set(journal.read("m")) == {"a", "b", "c"}
+
+
+def test_another_machines_journal_is_refused(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("h100", "a", {}, None)
+    with pytest.raises(UsageError, match="belongs to h100, this machine is h200"):
+        journal.read("h200")
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("nonsense\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"journal.jsonl:1 is no journal line"):
+        Journal(path).read("m")
