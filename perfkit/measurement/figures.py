@@ -78,9 +78,7 @@ def _utilisation(
     """Mfu of the prefill, mbu of the decode: each phase against what bounds it."""
     ceilings = lab.ceilings
     if ceilings is None or ceilings.verdict != "ok":
-        why = (
-            "ceilings not measured" if ceilings is None else f"ceilings INVALID: {ceilings.reasons}"
-        )
+        why = "not measured" if ceilings is None else f"INVALID: {'; '.join(ceilings.reasons)}"
         absent["mfu"] = absent["mbu"] = f"ceilings {why}"
         return {"mfu": None, "mbu": None}
     gemm = ceilings.gemm_flop_per_s.get(case.precision)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.reporting.documents import small
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def perfkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from perfkit.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--matrix", "smok"), "unknown matrix 'smok'"),
+        (("run", "--model", "nowhere"), "nowhere holds no model"),
+        (("run", "--prompts", "none.txt"), "cannot read the prompts file none.txt"),
+        (("run", "--device", "tpu"), "unknown device 'tpu': expected one of auto, cpu, gpu"),
+        (("run", "--matrix", "smoke", "--case", "b99"), "none of the 5 cells of smoke is left"),
+        (("run", "--matrix", "smoke", "--output", "file/x/out.json"), "cannot write to file/x"),
+        (("plots", "none.json"), "cannot read none.json"),
+        (("plots", "foreign.json"), "foreign.json was not written by perfkit"),
+        (("plots", "corrupt.json"), "corrupt.json is not JSON"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "foreign.json").write_text('{"benchmarks": []}', encoding="utf-8")
+    (tmp_path / "corrupt.json").write_text('{"benchm', encoding="utf-8")
+    done = perfkit(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_file_is_named_and_the_others_are_drawn(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_text(json.dumps(small()), encoding="utf-8")
+    (tmp_path / "bad.json").write_text("{", encoding="utf-8")
+    done = perfkit(tmp_path, "plots", "good.json", "bad.json")
+    assert done.returncode == 2
+    assert "bad.json is not JSON" in done.stderr
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert drawn == {"tokens_per_sec.png", "latency_cdf.png", "memory.png"}
+
+
+def test_run_measures_writes_and_prints_a_table(tmp_path: Path) -> None:
+    done = perfkit(
+        tmp_path, "run", "--matrix", "smoke", "--case", "torch-eager/llama-tiny/bf16",
+        "--rounds", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "results/metrics_pytorch.json").read_text(encoding="utf-8"))
+    assert len(document["perfkit"]["cells"]) == len(document["benchmarks"]) == 2
+    assert document["perfkit"]["ceilings"]["verdict"] == "ok"
+    assert (tmp_path / "results/metrics_pytorch.csv").read_text(encoding="utf-8").count("\n") == 3
+    assert sorted(path.suffix for path in (tmp_path / "results").iterdir()) == [".csv", ".json"]
+    assert "tok/s" in done.stdout
+
+
+def test_doctor_says_what_runs_and_why_the_rest_would_skip(tmp_path: Path) -> None:
+    done = perfkit(tmp_path, "doctor")
+    assert done.returncode == 0
+    assert "matrix smoke" in done.stdout
+    assert "fp32" in done.stdout
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['perfkit', '--help']\n"
+        "from perfkit.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('heavy:', sorted({'torch', 'transformers', 'pandas', 'matplotlib', 'pydantic'}"
+        " & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert "heavy: []" in done.stdout
