@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,8 +60,13 @@ def synchronise(device: str) -> None:
 
 
 def give_back_memory(device: str) -> None:
-    """Collect garbage and return cached blocks to the driver."""
+    """Collect garbage and return cached blocks to the driver, or to the system."""
     gc.collect()
+    if device == "cpu" and sys.platform == "linux":
+        # Without this, glibc keeps freed pages, and a small cell shows a large one's memory.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
     if device == "cuda":
         import torch
 
