@@ -28,10 +28,13 @@ def ratio(row_cell: Mapping[str, Any], reference_cell: Mapping[str, Any] | None)
     """Return output throughput over the reference arm's, or None where it must not be shown.
 
     Both cells need the verdict ``ok`` and logits that agree with the reference: a speed-up of
-    something that computes another thing, or was timed badly, is no speed-up.
+    something that computes another thing, or was timed badly, is no speed-up. Both must come from
+    one session: between two, the host may have been another, or busier.
     Formula: output_tokens_per_s / output_tokens_per_s of the reference arm.
     """
     if reference_cell is None or not (_comparable(row_cell) and _comparable(reference_cell)):
+        return None
+    if row_cell.get("session") != reference_cell.get("session"):
         return None
     mine = section(row_cell, "metrics").get("output_tokens_per_s")
     theirs = section(reference_cell, "metrics").get("output_tokens_per_s")

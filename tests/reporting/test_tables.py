@@ -38,6 +38,13 @@ def test_no_ratio_without_agreement(status: str) -> None:
     assert ratio(bad, good) is None
 
 
+def test_no_ratio_across_sessions() -> None:
+    _, one = cell(rate=100.0)
+    _, two = cell(attention="nofmha", rate=50.0)
+    assert ratio(one | {"session": "a"}, two | {"session": "a"}) == 2.0
+    assert ratio(one | {"session": "a"}, two | {"session": "b"}) is None
+
+
 def test_no_ratio_without_figures_or_reference() -> None:
     null = cell()[1]
     null["metrics"]["output_tokens_per_s"] = None
