@@ -1,0 +1,110 @@
+"""What the harness itself costs: per round, per token, and before anything runs."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perfkit.measurement.clock import DeviceClock, HostClock, round_clock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ROUNDS = 200
+
+
+def test_cost_of_a_round(benchmark: Any) -> None:
+    """Seconds per round that the clock and pedantic's bookkeeping add to an engine's own time."""
+    clock = DeviceClock()
+    clock.bind(HostClock())
+
+    def one_round() -> None:
+        clock()
+        clock.stamp()
+        clock()
+
+    benchmark.pedantic(one_round, rounds=_ROUNDS, warmup_rounds=10)
+    benchmark.extra_info["target_s"] = 100e-6
+
+
+def _command(benchmark: Any, target_s: float, arguments: list[str], folder: Path) -> None:
+    """Time a fresh process; the target is stated beside the figure, not asserted."""
+    benchmark.extra_info["target_s"] = target_s
+    benchmark.pedantic(
+        lambda: subprocess.run(arguments, check=True, capture_output=True, cwd=folder),
+        rounds=5,
+        warmup_rounds=1,
+    )
+
+
+def test_help(benchmark: Any, tmp_path: Path) -> None:
+    """``perfkit --help`` from process start to end."""
+    code = "import sys; sys.argv[1:] = ['--help']; from perfkit.cli import main; main()"
+    _command(benchmark, 0.5, [sys.executable, "-c", code], tmp_path)
+
+
+def test_collection_of_a_thousand_cells(
+    benchmark: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """``pytest --collect-only -q benchmarks`` over a 1,000-cell matrix."""
+    text = """
+    device = "cpu"
+    [axes]
+    backend = ["torch-eager", "torch-compile"]
+    model = ["llama-tiny"]
+    precision = ["fp32", "bf16"]
+    attention = ["fmha"]
+    batch = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    prompt_len = [1, 2, 3, 4, 5]
+    new_tokens = [1, 2, 3, 4, 5]
+    """
+    matrix = tmp_path / "thousand.toml"
+    matrix.write_text(text, encoding="utf-8")
+    arguments = [sys.executable, "-m", "pytest", "--collect-only", "-q", "benchmarks"]
+    _command(benchmark, 2.0, [*arguments, f"--perfkit-matrix={matrix}"], request.config.rootpath)
+
+
+@pytest.mark.gpu
+def test_tpot_under_the_harness_against_the_bare_loop(benchmark: Any) -> None:
+    """The same compiled loop with and without stamps, interleaved; the ratio is the figure."""
+    import torch
+
+    from perfkit.backends import backend
+    from perfkit.cases import Case
+    from perfkit.inputs import models
+
+    case = Case.parse("torch-compile/tinyllama-1.1b/bf16/fmha/b1/p128/n64/tp1")
+    module = backend(case.backend)
+    engine = module.build(module.load(case, models.find(case.model), "cuda"), case)
+    ids = torch.randint(3, 30_000, (case.batch, case.prompt_len), device="cuda")
+    clock = DeviceClock()
+    clock.bind(round_clock("cuda", case.new_tokens))
+
+    def bare() -> float:
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        engine.generate(ids, case.new_tokens, lambda: None)
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    def harnessed() -> float:
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        clock()
+        engine.generate(ids, case.new_tokens, clock.stamp)
+        clock()
+        return time.perf_counter() - start
+
+    for _ in range(3):
+        bare()
+        harnessed()
+    pairs = [(bare(), harnessed()) for _ in range(20)]
+    ratio = statistics.median(two for _, two in pairs) / statistics.median(one for one, _ in pairs)
+    benchmark.extra_info.update(ratio=ratio, target_ratio=1.01, pairs=pairs)
+    benchmark.pedantic(harnessed, rounds=5)
+    engine.release()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from perfkit import cases
+from perfkit.cases import Case
+from perfkit.inputs import models
+from perfkit.inputs.prompts import PromptSet
+from perfkit.machine.ceilings import Ceilings
+from perfkit.measurement.cell import Lab, Settings, measure
+from perfkit.measurement.clock import DeviceClock
+from perfkit.measurement.reference import References
+from perfkit.measurement.slot import Slot
+from tests.measurement import fake_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CEILINGS = Ceilings({"fp32": 1e15, "bf16": 1e15}, 1e15, 1e15, "ok", (), {})
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("torch-eager", "torch-compile"):
+        monkeypatch.setitem(cases.BACKENDS, name, "tests.measurement.fake_backend")
+    yield
+    fake_backend.PLANS.clear()
+
+
+def lab(**settings: Any) -> Lab:
+    slot = Slot("cpu", models.find)
+    prompts = PromptSet.make(("some text to cut prompts from, long enough",), None, seed=0)
+    return Lab(
+        device="cpu",
+        slot=slot,
+        prompts=prompts,
+        references=References(slot, prompts, "cpu"),
+        clock=DeviceClock(),
+        ceilings=CEILINGS,
+        sampler=None,
+        settings=Settings(rounds=3, **settings),
+    )
+
+
+def case(precision: str = "bf16", new_tokens: int = 4) -> Case:
+    return Case(
+        backend="torch-compile", model="llama-tiny", precision=precision, batch=2,
+        prompt_len=5, new_tokens=new_tokens,
+    )  # fmt: skip
+
+
+def rounds_for(clock: DeviceClock) -> Callable[[], Callable[..., None]]:
+    """pytest-benchmark's loop in small: setup, timer, target, timer."""
+
+    def pedantic(target: Any, *, setup: Any, rounds: int) -> None:
+        for _ in range(rounds):
+            positional, named = setup()
+            clock()
+            target(*positional, **named)
+            clock()
+
+    return lambda: pedantic
+
+
+def run(asked: Case, where: Lab) -> Any:
+    return measure(asked, where, rounds_for(where.clock))
+
+
+def test_a_measured_cell_has_all_its_rounds_and_figures() -> None:
+    where = lab()
+    result = run(case(), where)
+    assert result.verdict in {"ok", "unstable", "clock_mismatch"}
+    assert result.details["agreement"]["status"] == "agrees"
+    samples = result.details["samples"]
+    assert [len(itl) for itl in samples["itl_s"]] == [3, 3, 3]
+    assert len(samples["e2e_s"]) == len(samples["host_e2e_s"]) == 3
+    figures = result.details["metrics"]
+    assert figures["ttft_s"] < figures["e2e_s"]
+    assert figures["peak_allocated_bytes"] is None
+    assert "peak_rss_bytes" in result.details["absent"] or figures["peak_rss_bytes"]
+
+
+def test_out_of_memory_is_a_verdict_and_the_next_cell_runs() -> None:
+    where = lab()
+
+    def fail(call: int) -> None:
+        if call == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0")
+
+    fake_backend.PLANS[case().id] = fail
+    result = run(case(), where)
+    assert result.verdict == "oom"
+    assert str(result.reason).startswith("asked 20.00 GiB, free ")
+    assert "forecast of the whole" in str(result.reason)
+    assert result.details["oom"]["forecast_bytes"] > 0
+    assert run(case(new_tokens=3), where).details["metrics"]["e2e_s"] > 0
+
+
+def test_the_hosts_allocator_is_out_of_memory_too() -> None:
+    def fail(_: int) -> None:
+        raise RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+        )
+
+    fake_backend.PLANS[case().id] = fail
+    result = run(case(), lab())
+    assert result.verdict == "oom"
+    assert "asked 8 bytes" in str(result.reason)
+
+
+def test_a_real_allocation_that_cannot_be_is_out_of_memory() -> None:
+    fake_backend.PLANS[case().id] = lambda _: torch.empty(2**50, dtype=torch.int8) and None
+    result = run(case(), lab())
+    assert result.verdict == "oom", result.reason
+    assert f"asked {2**50} bytes" in str(result.reason)
+
+
+def test_a_crash_is_a_verdict_with_its_words() -> None:
+    def fail(_: int) -> None:
+        raise ValueError("a kernel is missing\nmore")
+
+    fake_backend.PLANS[case().id] = fail
+    result = run(case(), lab())
+    assert (result.verdict, result.reason) == ("crash", "ValueError: a kernel is missing")
+
+
+def test_a_cell_over_its_time_is_a_timeout() -> None:
+    result = run(case(), lab(cell_timeout_s=-1.0))
+    assert result.verdict == "timeout"
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    fake_backend.PLANS[case().id] = stop
+    with pytest.raises(KeyboardInterrupt):
+        run(case(), lab())
+
+
+def test_unsupported_says_why_and_loads_nothing() -> None:
+    result = run(case("fp16"), lab())
+    assert (result.verdict, result.reason) == ("unsupported", "the fake has no fp16")
+
+
+def test_a_third_partys_warning_is_recorded_and_never_fails_the_cell() -> None:
+    def warn(_: int) -> None:
+        warnings.warn("old interface", DeprecationWarning, stacklevel=1)
+
+    fake_backend.PLANS[case().id] = warn
+    result = run(case(), lab())
+    assert result.details["warnings"] == ["DeprecationWarning: old interface"]
+    assert "metrics" in result.details
+
+
+def test_without_a_reference_the_cell_is_measured_but_unchecked() -> None:
+    def fail(_: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 90.00 GiB.")
+
+    reference = cases.reference_of(case()).but(batch=2)
+    fake_backend.PLANS[reference.id] = fail
+    result = run(case(), lab())
+    assert result.details["agreement"]["status"] == "unchecked"
+    assert "no fp32 reference" in result.details["agreement"]["reason"]
+    assert result.details["metrics"]["e2e_s"] > 0
