@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 SEPARATOR = "%%"
 BOS = 1
@@ -57,24 +61,36 @@ class PromptSet:
         ids = encode(text) if encode is not None else byte_ids(text)
         return cls(tuple(ids), "model" if encode is not None else "bytes")
 
-    def row(self, index: int, length: int) -> list[int]:
-        """Return ``length`` ids: a beginning mark, then text from the index-th place of the ring.
+    def rows(self, indices: Sequence[int], length: int) -> NDArray[np.int64]:
+        """Return (len(indices), length) ids: a beginning mark, then text from each row's place.
 
-        Places follow a golden-ratio stride, so the first len(ring) rows all begin differently.
+        Places in the ring follow a golden-ratio stride, so the first len(ring) rows all begin
+        differently.
         """
+        import numpy as np
+
         size = len(self.ring)
         stride = _coprime(int(size * _GOLDEN), size)
-        start = (index * stride) % size
-        text = [self.ring[(start + k) % size] for k in range(length - 1)]
-        return [BOS, *text]
+        starts = np.asarray(indices, dtype=np.int64) * stride % size
+        ids = np.full((len(indices), length), BOS, dtype=np.int64)
+        places = starts[:, None] + np.arange(length - 1)
+        ids[:, 1:] = np.take(self._array, places, mode="wrap")
+        return ids
 
-    def batch(self, round_: int, batch: int, length: int) -> list[list[int]]:
-        """Return the rows of one round; no row of any other round is the same."""
-        return [self.row(2 + round_ * batch + k, length) for k in range(batch)]
+    def batch(self, round_: int, batch: int, length: int) -> NDArray[np.int64]:
+        """Return the (batch, length) ids of one round; no row of any other round is the same."""
+        first = 2 + round_ * batch
+        return self.rows(range(first, first + batch), length)
 
-    def agreement_batch(self, batch: int, length: int) -> list[list[int]]:
+    def agreement_batch(self, batch: int, length: int) -> NDArray[np.int64]:
         """Return two fixed prompts by turns, so that every row can be checked against two."""
-        return [self.row(k % 2, length) for k in range(batch)]
+        return self.rows([k % 2 for k in range(batch)], length)
+
+    @cached_property
+    def _array(self) -> NDArray[np.int64]:
+        import numpy as np
+
+        return np.array(self.ring, dtype=np.int64)
 
 
 def _coprime(start: int, size: int) -> int:

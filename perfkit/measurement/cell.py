@@ -189,7 +189,7 @@ def _ids(case: Case, lab: Lab, round_: int) -> torch.Tensor:
     import torch
 
     rows = lab.prompts.batch(round_, case.batch, case.prompt_len)
-    return torch.tensor(rows, dtype=torch.int64, device=lab.device)
+    return torch.from_numpy(rows).to(lab.device)
 
 
 def _untimed(case: Case, lab: Lab, engine: Engine, k: int, deadline: float) -> float:

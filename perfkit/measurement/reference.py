@@ -71,7 +71,7 @@ class References:
         import torch
 
         rows = self.prompts.agreement_batch(batch, length)
-        return torch.tensor(rows, dtype=torch.int64, device=self.device)
+        return torch.from_numpy(rows).to(self.device)
 
     def _reference(self, case: Case) -> Reference:
         wanted = reference_of(case).but(batch=PROMPTS)

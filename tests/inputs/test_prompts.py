@@ -16,21 +16,31 @@ SET = PromptSet.make(read(shipped("data/prompts.txt")), None, seed=0)
 
 def test_rows_have_exactly_p_ids_within_a_small_vocabulary() -> None:
     for length in (1, 2, 7, 512, 2048):
-        row = SET.row(3, length)
+        (row,) = SET.rows([3], length).tolist()
         assert len(row) == length
         assert all(0 < token < 512 for token in row)
 
 
+def test_rows_run_around_the_ring() -> None:
+    made = PromptSet((5, 6, 7), "bytes")
+    # The stride is int(3 * 0.618) = 1, which is coprime to 3.
+    assert made.rows([0, 1, 2], 6).tolist() == [
+        [1, 5, 6, 7, 5, 6],
+        [1, 6, 7, 5, 6, 7],
+        [1, 7, 5, 6, 7, 5],
+    ]
+
+
 def test_no_row_of_any_round_is_another() -> None:
-    rows = {tuple(row) for k in range(8) for row in SET.batch(k, 32, 64)}
+    rows = {tuple(row) for k in range(8) for row in SET.batch(k, 32, 64).tolist()}
     assert len(rows) == 8 * 32
 
 
 def test_agreement_prompts_take_turns_and_do_not_depend_on_the_batch() -> None:
-    batch = SET.agreement_batch(5, 16)
+    batch = SET.agreement_batch(5, 16).tolist()
     assert batch[0] == batch[2] == batch[4]
     assert batch[1] == batch[3] != batch[0]
-    assert SET.agreement_batch(1, 16) == batch[:1]
+    assert SET.agreement_batch(1, 16).tolist() == batch[:1]
 
 
 def test_the_seed_decides() -> None:

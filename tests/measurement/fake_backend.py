@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from perfkit.backends.engine import Loaded
+from perfkit.inputs import models
+from perfkit.inputs.prompts import PromptSet
+from perfkit.machine.ceilings import Ceilings
+from perfkit.measurement.cell import Lab, Settings
+from perfkit.measurement.clock import DeviceClock
+from perfkit.measurement.reference import References
+from perfkit.measurement.slot import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -14,6 +21,7 @@ if TYPE_CHECKING:
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
 
+CEILINGS = Ceilings({"fp32": 1e15, "bf16": 1e15}, 1e15, 1e15, "ok", (), {})
 VOCABULARY = 8
 PLANS: dict[str, Callable[[int], None]] = {}
 """What to do at each call of ``generate``, by case id; called with the number of the call."""
@@ -58,3 +66,19 @@ class FakeEngine:
             yield one_hot.float().repeat(ids.shape[0], 1)
 
     def release(self) -> None: ...
+
+
+def fake_lab(clock: DeviceClock | None = None, **settings: Any) -> Lab:
+    """Return a lab of this machine's CPU without sampler; three rounds unless told."""
+    slot = Slot("cpu", models.find)
+    prompts = PromptSet.make(("some text to cut prompts from, long enough",), None, seed=0)
+    return Lab(
+        device="cpu",
+        slot=slot,
+        prompts=prompts,
+        references=References(slot, prompts, "cpu"),
+        clock=clock or DeviceClock(),
+        ceilings=CEILINGS,
+        sampler=None,
+        settings=Settings(**{"rounds": 3, **settings}),
+    )

@@ -8,19 +8,14 @@ import torch
 
 from perfkit import cases
 from perfkit.cases import Case
-from perfkit.inputs import models
-from perfkit.inputs.prompts import PromptSet
-from perfkit.machine.ceilings import Ceilings
-from perfkit.measurement.cell import Lab, Settings, measure
-from perfkit.measurement.clock import DeviceClock
-from perfkit.measurement.reference import References
-from perfkit.measurement.slot import Slot
+from perfkit.measurement.cell import Lab, measure
 from tests.measurement import fake_backend
+from tests.measurement.fake_backend import fake_lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CEILINGS = Ceilings({"fp32": 1e15, "bf16": 1e15}, 1e15, 1e15, "ok", (), {})
+    from perfkit.measurement.clock import DeviceClock
 
 
 @pytest.fixture(autouse=True)
@@ -29,21 +24,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(cases.BACKENDS, name, "tests.measurement.fake_backend")
     yield
     fake_backend.PLANS.clear()
-
-
-def lab(**settings: Any) -> Lab:
-    slot = Slot("cpu", models.find)
-    prompts = PromptSet.make(("some text to cut prompts from, long enough",), None, seed=0)
-    return Lab(
-        device="cpu",
-        slot=slot,
-        prompts=prompts,
-        references=References(slot, prompts, "cpu"),
-        clock=DeviceClock(),
-        ceilings=CEILINGS,
-        sampler=None,
-        settings=Settings(rounds=3, **settings),
-    )
 
 
 def case(precision: str = "bf16", new_tokens: int = 4) -> Case:
@@ -71,7 +51,7 @@ def run(asked: Case, where: Lab) -> Any:
 
 
 def test_a_measured_cell_has_all_its_rounds_and_figures() -> None:
-    where = lab()
+    where = fake_lab()
     result = run(case(), where)
     assert result.verdict in {"ok", "unstable", "clock_mismatch"}
     assert result.details["agreement"]["status"] == "agrees"
@@ -85,7 +65,7 @@ def test_a_measured_cell_has_all_its_rounds_and_figures() -> None:
 
 
 def test_out_of_memory_is_a_verdict_and_the_next_cell_runs() -> None:
-    where = lab()
+    where = fake_lab()
 
     def fail(call: int) -> None:
         if call == 1:
@@ -107,14 +87,14 @@ def test_the_hosts_allocator_is_out_of_memory_too() -> None:
         )
 
     fake_backend.PLANS[case().id] = fail
-    result = run(case(), lab())
+    result = run(case(), fake_lab())
     assert result.verdict == "oom"
     assert "asked 8 bytes" in str(result.reason)
 
 
 def test_a_real_allocation_that_cannot_be_is_out_of_memory() -> None:
     fake_backend.PLANS[case().id] = lambda _: torch.empty(2**50, dtype=torch.int8) and None
-    result = run(case(), lab())
+    result = run(case(), fake_lab())
     assert result.verdict == "oom", result.reason
     assert f"asked {2**50} bytes" in str(result.reason)
 
@@ -124,12 +104,12 @@ def test_a_crash_is_a_verdict_with_its_words() -> None:
         raise ValueError("a kernel is missing\nmore")
 
     fake_backend.PLANS[case().id] = fail
-    result = run(case(), lab())
+    result = run(case(), fake_lab())
     assert (result.verdict, result.reason) == ("crash", "ValueError: a kernel is missing")
 
 
 def test_a_cell_over_its_time_is_a_timeout() -> None:
-    result = run(case(), lab(cell_timeout_s=-1.0))
+    result = run(case(), fake_lab(cell_timeout_s=-1.0))
     assert result.verdict == "timeout"
 
 
@@ -139,11 +119,11 @@ def test_an_interrupt_is_not_swallowed() -> None:
 
     fake_backend.PLANS[case().id] = stop
     with pytest.raises(KeyboardInterrupt):
-        run(case(), lab())
+        run(case(), fake_lab())
 
 
 def test_unsupported_says_why_and_loads_nothing() -> None:
-    result = run(case("fp16"), lab())
+    result = run(case("fp16"), fake_lab())
     assert (result.verdict, result.reason) == ("unsupported", "the fake has no fp16")
 
 
@@ -152,7 +132,7 @@ def test_a_third_partys_warning_is_recorded_and_never_fails_the_cell() -> None:
         warnings.warn("old interface", DeprecationWarning, stacklevel=1)
 
     fake_backend.PLANS[case().id] = warn
-    result = run(case(), lab())
+    result = run(case(), fake_lab())
     assert result.details["warnings"] == ["DeprecationWarning: old interface"]
     assert "metrics" in result.details
 
@@ -163,7 +143,7 @@ def test_without_a_reference_the_cell_is_measured_but_unchecked() -> None:
 
     reference = cases.reference_of(case()).but(batch=2)
     fake_backend.PLANS[reference.id] = fail
-    result = run(case(), lab())
+    result = run(case(), fake_lab())
     assert result.details["agreement"]["status"] == "unchecked"
     assert "no fp32 reference" in result.details["agreement"]["reason"]
     assert result.details["metrics"]["e2e_s"] > 0
