@@ -13,27 +13,20 @@ from perfkit.paths import shipped
 from tests.measurement.faults import FAULTS, plant
 
 
-def lab() -> tuple[Slot, References]:
-    slot = Slot("cpu", models.find)
+def lab(device: str = "cpu") -> tuple[Slot, References]:
+    slot = Slot(device, models.find)
     prompts = PromptSet.make(read(shipped("data/prompts.txt")), None, seed=0)
-    return slot, References(slot, prompts, "cpu")
+    return slot, References(slot, prompts, device)
 
 
-def case(precision: str, batch: int = 3, prompt_len: int = 48) -> Case:
+def case(precision: str, batch: int = 3, prompt_len: int = 48, model: str = "llama-tiny") -> Case:
     return Case(
-        backend="torch-eager", model="llama-tiny", precision=precision, attention="fmha",
+        backend="torch-eager", model=model, precision=precision, attention="fmha",
         batch=batch, prompt_len=prompt_len, new_tokens=6,
     )  # fmt: skip
 
 
-# fp16 is checked here although no CPU cell runs it: at this size it is merely slow.
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("prompt_len", [9, 48])
-def test_a_right_arm_agrees_and_every_planted_fault_diverges(
-    precision: str, prompt_len: int
-) -> None:
-    slot, references = lab()
-    asked = case(precision, prompt_len=prompt_len)
+def judge_right_and_wrong(asked: Case, slot: Slot, references: References) -> None:
     references.prepare(asked)
     engine = slot.engine(asked)
     ids = references.ids(asked.batch, asked.prompt_len)
@@ -45,6 +38,21 @@ def test_a_right_arm_agrees_and_every_planted_fault_diverges(
         wrong = EagerEngine(loaded, plant(fault))
         judged = references.check(asked, wrong, wrong.generate(ids, 6, lambda: None))
         assert judged.status == "diverged", (fault, judged)
+
+
+# fp16 is checked here although no CPU cell runs it: at this size it is merely slow.
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("prompt_len", [9, 48])
+def test_a_right_arm_agrees_and_every_planted_fault_diverges(
+    precision: str, prompt_len: int
+) -> None:
+    judge_right_and_wrong(case(precision, prompt_len=prompt_len), *lab())
+
+
+@pytest.mark.gpu(min_mem_gib=40)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_same_holds_at_full_size(precision: str) -> None:
+    judge_right_and_wrong(case(precision, prompt_len=128, model="llama2-7b"), *lab("cuda"))
 
 
 def test_a_wrong_row_is_not_hidden_by_right_ones() -> None:
