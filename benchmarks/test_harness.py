@@ -83,6 +83,7 @@ def test_collection_of_a_thousand_cells(
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")  # torch's compiler warns; a cell would record it
 def test_tpot_under_the_harness_against_the_bare_loop(benchmark: Any) -> None:
     """The same compiled loop with and without stamps, interleaved; the ratio is the figure."""
     import torch
