@@ -74,7 +74,7 @@ def doctor() -> None:
     """Say what this machine can run, and why the rest would skip."""
     from rich.console import Console
 
-    from perfkit.reporting.doctor import report
+    from perfkit.doctor import report
 
     Console().print(report())
 

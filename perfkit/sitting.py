@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perfkit.cases import Case
-    from perfkit.measurement.cell import Lab, Rounds
+    from perfkit.measurement.cell import Rounds
+    from perfkit.measurement.lab import Lab
 
 SITTING = pytest.StashKey["Sitting"]()
 
@@ -168,8 +169,7 @@ class Sitting:
         return self._lab
 
     def _make_lab(self) -> Lab:
-        from perfkit.measurement.cell import Settings
-        from perfkit.measurement.lab import open_lab
+        from perfkit.measurement.lab import Settings, open_lab
 
         option = self._config.getoption
         model = option("perfkit_model")

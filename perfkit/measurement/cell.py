@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +12,7 @@ from perfkit.backends import backend
 from perfkit.cases import check_positions
 from perfkit.machine.telemetry import energy_j
 from perfkit.measurement import figures, kernels
-from perfkit.measurement.clock import DeviceClock, round_clock
+from perfkit.measurement.clock import round_clock
 from perfkit.measurement.slot import give_back_memory, synchronise
 from perfkit.measurement.steady import Warmup, warm_up
 from perfkit.results.agreement import Agreement, unchecked
@@ -27,12 +26,7 @@ if TYPE_CHECKING:
 
     from perfkit.backends.engine import Engine
     from perfkit.cases import Case
-    from perfkit.inputs.models import ModelSource
-    from perfkit.inputs.prompts import PromptSet
-    from perfkit.machine.ceilings import Ceilings
-    from perfkit.machine.telemetry import Sampler
-    from perfkit.measurement.reference import References
-    from perfkit.measurement.slot import Slot
+    from perfkit.measurement.lab import Lab
 
 
 class Rounds(Protocol):
@@ -47,34 +41,6 @@ class Rounds(Protocol):
     ) -> object:
         """Call ``setup`` untimed, then ``target`` between two readings of the timer, each round."""
         ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How thoroughly to measure: timed rounds, the warm-up cap, and a cell's time limit."""
-
-    rounds: int = 5
-    max_warmup: int = 3
-    cell_timeout_s: float = 600.0
-
-
-@dataclass
-class Lab:
-    """What all cells of a session share."""
-
-    device: str
-    slot: Slot
-    prompts: PromptSet
-    references: References
-    clock: DeviceClock
-    ceilings: Ceilings | None
-    sampler: Sampler | None
-    gpu_uuid: str | None = None
-    settings: Settings = field(default_factory=Settings)
-
-    def source(self, case: Case) -> ModelSource:
-        """Return where the case's model comes from."""
-        return self.slot.find(case.model)
 
 
 class CellTimeoutError(Exception):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from perfkit.architectures import Architecture
     from perfkit.cases import Case
     from perfkit.machine.telemetry import Window
-    from perfkit.measurement.cell import Lab
+    from perfkit.measurement.lab import Lab
     from perfkit.metrics import Trace
 
 

@@ -1,15 +1,15 @@
-"""Opening and closing the lab: what a session needs before its first cell."""
+"""The lab: what all cells of a session share; how it is opened and closed."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from perfkit.inputs import models
 from perfkit.inputs.prompts import PromptSet, read
 from perfkit.machine import ceilings, telemetry
-from perfkit.measurement.cell import Lab, Settings
 from perfkit.measurement.reference import References
 from perfkit.measurement.slot import Slot
 
@@ -19,7 +19,37 @@ if TYPE_CHECKING:
 
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
+    from perfkit.machine.ceilings import Ceilings
+    from perfkit.machine.telemetry import Sampler
     from perfkit.measurement.clock import DeviceClock
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How thoroughly to measure: timed rounds, the warm-up cap, and a cell's time limit."""
+
+    rounds: int = 5
+    max_warmup: int = 3
+    cell_timeout_s: float = 600.0
+
+
+@dataclass
+class Lab:
+    """What all cells of a session share."""
+
+    device: str
+    slot: Slot
+    prompts: PromptSet
+    references: References
+    clock: DeviceClock
+    ceilings: Ceilings | None
+    sampler: Sampler | None
+    gpu_uuid: str | None = None
+    settings: Settings = field(default_factory=Settings)
+
+    def source(self, case: Case) -> ModelSource:
+        """Return where the case's model comes from."""
+        return self.slot.find(case.model)
 
 
 def open_lab(

@@ -10,8 +10,8 @@ from perfkit.backends.engine import Loaded
 from perfkit.inputs import models
 from perfkit.inputs.prompts import PromptSet
 from perfkit.machine.ceilings import Ceilings
-from perfkit.measurement.cell import Lab, Settings
 from perfkit.measurement.clock import DeviceClock
+from perfkit.measurement.lab import Lab, Settings
 from perfkit.measurement.reference import References
 from perfkit.measurement.slot import Slot
 

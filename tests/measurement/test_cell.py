@@ -8,7 +8,7 @@ import torch
 
 from perfkit import cases
 from perfkit.cases import Case
-from perfkit.measurement.cell import Lab, measure
+from perfkit.measurement.cell import measure
 from tests.measurement import fake_backend
 from tests.measurement.fake_backend import fake_lab
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from perfkit.measurement.clock import DeviceClock
+    from perfkit.measurement.lab import Lab
 
 
 @pytest.fixture(autouse=True)
