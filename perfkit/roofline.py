@@ -98,13 +98,14 @@ def forecast(case: Case, arch: Architecture) -> Forecast:
     """Forecast the peak: weights, KV of P + N tokens, and the prefill's largest moment.
 
     That moment is the feed-forward (gate, up, product and residuals) or, where scores are
-    materialised, the softmax: scores in the precision, in fp32 before and after (fp32 once where
-    the precision is fp16, whose softmax converts as it reads).
+    materialised, the softmax. Bytes a score: fp32 before and after it (8); bf16 the scores, then
+    the same in fp32 (10); fp16, whose softmax converts as it reads, the scores, fp32 after it and
+    what it is rounded to (8).
     """
     size = PRECISIONS[case.precision]
     tokens = case.batch * case.prompt_len
     feed_forward = size * tokens * (3 * arch.intermediate + 3 * arch.hidden)
-    per_score = {"fp32": 8, "fp16": 6, "bf16": 10}[case.precision]
+    per_score = {"fp32": 8, "fp16": 8, "bf16": 10}[case.precision]
     scores = 0 if case.fused else per_score * case.batch * arch.heads * case.prompt_len**2
     logits = case.batch * arch.vocab * (size + 4)
     return Forecast(

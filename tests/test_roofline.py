@@ -61,6 +61,28 @@ def test_materialised_scores_are_forecast() -> None:
     assert fused.total_bytes == fused.weights_bytes + fused.kv_bytes + fused.activation_bytes
 
 
+@pytest.mark.parametrize(
+    ("precision", "attention", "batch", "prompt_len", "measured_gib"),
+    [
+        ("bf16", "fmha", 1, 128, 12.7),
+        ("bf16", "fmha", 32, 2048, 50.6),
+        ("bf16", "nofmha", 8, 2048, 31.2),
+        ("bf16", "nofmha", 32, 2048, 86.9),
+        ("fp16", "nofmha", 1, 2048, 14.7),
+        ("fp16", "nofmha", 8, 2048, 29.2),
+        ("fp16", "nofmha", 32, 2048, 78.9),
+    ],
+)
+def test_the_forecast_is_within_2_percent_of_peaks_measured_on_an_h200(
+    precision: str, attention: str, batch: int, prompt_len: int, measured_gib: float
+) -> None:
+    case = CASE.but(
+        backend="torch-eager", precision=precision, attention=attention, batch=batch,
+        prompt_len=prompt_len, new_tokens=64,
+    )  # fmt: skip
+    assert forecast(case, SEVEN).total_bytes / 2**30 == pytest.approx(measured_gib, rel=0.02)
+
+
 def test_utilisation_is_null_without_a_ceiling() -> None:
     assert utilisation(50.0, 1.0, 100.0) == 0.5
     assert utilisation(50.0, 1.0, None) is None

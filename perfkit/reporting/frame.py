@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfkit.results.store import write_whole
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
 CASE_FIELDS = (
     "backend", "model", "precision", "attention", "batch", "prompt_len", "new_tokens", "tp",
@@ -82,19 +83,4 @@ def write_csv(document: Mapping[str, Any], path: Path) -> None:
     extra = sorted({key for row in flat for key in row} - set(COLUMNS))
     # dtype=object keeps byte counts integers where another cell has null.
     table = pd.DataFrame(flat, columns=[*COLUMNS, *extra], dtype=object)
-    write_whole(path, lambda place: table.to_csv(place, index=False))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` on a temporary neighbour of ``path``, then rename it there.
-
-    A reader sees the old file or the new one, never half of one. The folder is made if missing.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    place = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(place)
-        place.replace(path)
-    finally:
-        place.unlink(missing_ok=True)
+    write_whole(path, table.to_csv(index=False))

@@ -47,6 +47,20 @@ class Drawn:
         value = section(self.body, "metrics").get(name) if self.has_figures else None
         return None if value is None else float(value)
 
+    @property
+    def at_ceilings(self) -> float | None:
+        """Return output token/s if each phase ran at the ceiling that its session measured.
+
+        Formula: B·N / (mfu·ttft + mbu·(e2e - ttft)); None where a ceiling is missing.
+        """
+        batch, _, new = self.shape
+        ttft, e2e = self.metric("ttft_s"), self.metric("e2e_s")
+        mfu, mbu = self.metric("mfu"), self.metric("mbu")
+        if ttft is None or e2e is None or mfu is None or (mbu is None and new > 1):
+            return None
+        floor_s = mfu * ttft + (mbu or 0.0) * (e2e - ttft)
+        return batch * new / floor_s if floor_s > 0 else None
+
     def samples(self, name: str) -> list[float]:
         """Return all samples of a name, in seconds; lists of rounds are chained in order."""
         if not self.has_figures:
@@ -155,5 +169,9 @@ def _about(documents: Sequence[Mapping[str, Any]], precisions: Iterable[str], dr
     span = [f"{days[0]} to {days[-1]}"] if days[1:] else days
     older = sum(len(cells_of(document)) for document in documents) - drawn
     repeats = f"{older} older repeats left out" if older else ""
-    parts = [", ".join(machines), ", ".join(sorted(set(precisions))), *span, repeats]
+    sessions = {
+        cell.get("session") for document in documents for cell in cells_of(document).values()
+    }
+    many = f"{len(sessions)} sessions" if len(sessions) > 1 else ""
+    parts = [", ".join(machines), ", ".join(sorted(set(precisions))), *span, many, repeats]
     return "  |  ".join(part for part in parts if part)

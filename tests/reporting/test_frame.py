@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from perfkit.reporting.frame import COLUMNS, rows, write_csv, write_whole
+from perfkit.reporting.frame import COLUMNS, rows, write_csv
 from tests.reporting.documents import cell, document, large, small
 
 if TYPE_CHECKING:
@@ -60,17 +60,3 @@ def test_bytes_stay_integers_and_null_is_empty(tmp_path: Path) -> None:
     assert timed["peak_allocated_bytes"] == str(13 * 2**30)
     assert oom["peak_allocated_bytes"] == ""
     assert (oom["verdict"], oom["reason"]) == ("oom", "oom: made up for a test")
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-
-    def fail(place: Path) -> None:
-        place.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -139,10 +139,27 @@ def test_memory_stacks_the_forecast_beside_the_peak() -> None:
     gib = 2**30
     body["memory"]["forecast"] = {"weights_bytes": 12 * gib, "kv_bytes": 2 * gib,
                                   "activation_bytes": gib, "total_bytes": 15 * gib}  # fmt: skip
-    body["metrics"]["peak_device_bytes"] = 16 * gib
+    body["metrics"] |= {"peak_allocated_bytes": 14 * gib, "peak_device_bytes": 16 * gib}
+    (axes,) = figures([document((name, body))])["memory"].axes
+    assert widths(axes) == [12.0, 2.0, 1.0, 14.0, 2.0]
+    assert words(axes) == ["15.0", "14.0, device 16.0"]
+    assert "peak_allocated_bytes (filled), peak_device_bytes (outlined)" in axes.get_xlabel()
+    body["metrics"] = {"peak_rss_bytes": 16 * gib}
     (axes,) = figures([document((name, body))])["memory"].axes
     assert widths(axes) == [12.0, 2.0, 1.0, 16.0]
     assert words(axes) == ["15.0", "16.0"]
+
+
+def test_a_tick_shows_what_the_ceilings_measured_beside_it_allow() -> None:
+    name, body = cell(batch=4, new=11)
+    # 44 tokens in 0.5 * 0.4 + 0.2 * (2.4 - 0.4) = 0.6 s at the ceilings.
+    body["metrics"] |= {"ttft_s": 0.4, "e2e_s": 2.4, "mfu": 0.5, "mbu": 0.2}
+    picture = figures([document((name, body))])["tokens_per_sec"]
+    (tick,) = [line for line in picture.axes[0].lines if line.get_marker() == "|"
+               and line.get_xdata()[0] == pytest.approx(44 / 0.6)]  # fmt: skip
+    assert tick.get_ydata()[0] == 0
+    body["metrics"]["mfu"] = None
+    assert set_scene([document((name, body))]).cells[0].at_ceilings is None
 
 
 def test_an_arm_has_one_colour_and_no_two_share_one() -> None:
