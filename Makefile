@@ -16,8 +16,8 @@ install: $(STAMP) ## make the virtual environment and install perfkit into it
 # is (CPU or CUDA); everything after it then resolves against the one that is there.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt torch
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
 baseline: $(STAMP) ## measure this machine's baseline and draw it

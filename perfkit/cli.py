@@ -66,6 +66,7 @@ def run(
         from perfkit.results.store import read
 
         _show(read(output))
+        typer.echo(f"{output}\n{output.with_suffix('.csv')}")
     raise typer.Exit(code)
 
 

@@ -222,6 +222,21 @@ def _announce(config: pytest.Config, sitting: Sitting, result: Result) -> None:
     with capture.global_and_fixture_disabled():
         reporter.ensure_newline()
         reporter.write_line(sitting.line(result))
+    sitting.announced.add(result.case.id)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(
+    report: pytest.TestReport, config: pytest.Config
+) -> tuple[str, str, str] | None:
+    """Print no letter for a cell that has had its line."""
+    from perfkit.sitting import SITTING
+
+    sitting = config.stash.get(SITTING, None)
+    if sitting is None or report.failed or report.when != "call" or config.get_verbosity() > 0:
+        return None
+    name = report.nodeid.partition("[")[2].removesuffix("]")
+    return (report.outcome, "", "") if name in sitting.announced else None
 
 
 @pytest.hookimpl(optionalhook=True)

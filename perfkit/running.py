@@ -135,8 +135,8 @@ def _keep(request: Request, code: int, partial: Path, journal: Path) -> int:
     document = store.read(partial)
     partial.replace(request.output)
     if code == _PYTEST_INTERRUPTED:
-        typer_hint = f"kept in {request.output}; go on with --resume"
-        sys.stderr.write(f"perfkit: interrupted; finished cells are {typer_hint}\n")
+        kept = f"finished cells are kept in {request.output}; go on with --resume"
+        sys.stderr.write(f"perfkit: interrupted; {kept}\n")
         return _INTERRUPTED
     journal.unlink(missing_ok=True)
     from perfkit.reporting.frame import write_csv

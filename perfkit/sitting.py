@@ -40,6 +40,7 @@ class Sitting:
         self.machine = identify(device)
         self.plan: tuple[Case, ...] = ()
         self.asked: list[str] = []
+        self.announced: set[str] = set()
         self.cells: dict[str, Document] = {}
         self.written = False
         self._lab: Lab | None = None
@@ -130,19 +131,16 @@ class Sitting:
         return output
 
     def summary(self) -> list[str]:
-        """Return what became of the cells: verdicts, those left out, and where the file is."""
+        """Return what became of the cells: verdicts, and those left out."""
         counts = Counter(cell["verdict"] for cell in self.cells.values())
         lines = [", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items()))]
         left = [case_id for case_id in self.asked if case_id not in self.cells]
-        path = self.json_path()
         if left:
-            where = f" and kept in {path}" if path else ""
+            kept = " and kept" if self.json_path() else ""
             lines.append(
-                f"interrupted: {len(self.cells)} of {self._total()} cells finished{where}; "
+                f"interrupted: {len(self.cells)} of {self._total()} cells finished{kept}; "
                 f"not measured: {', '.join(left)}"
             )
-        elif path:
-            lines.append(f"written to {path}")
         return lines
 
     def json_path(self) -> Path | None:

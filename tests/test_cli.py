@@ -68,6 +68,10 @@ def test_run_measures_writes_and_prints_a_table(tmp_path: Path) -> None:
     assert (tmp_path / "results/metrics_pytorch.csv").read_text(encoding="utf-8").count("\n") == 3
     assert sorted(path.suffix for path in (tmp_path / "results").iterdir()) == [".csv", ".json"]
     assert "tok/s" in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[-2:] == ["results/metrics_pytorch.json", "results/metrics_pytorch.csv"]
+    announced = [line for line in lines if line.startswith("[")]
+    assert [line.split()[0] for line in announced] == ["[1/2]", "[2/2]"]
 
 
 def test_doctor_says_what_runs_and_why_the_rest_would_skip(tmp_path: Path) -> None:

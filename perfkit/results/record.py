@@ -19,7 +19,7 @@ BROKEN = frozenset({"timeout", "crash", "diverged"})
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one case on this machine; ``details`` are the JSON keys of docs/definitions.md."""
+    """What became of one case on this machine; ``details`` are the JSON keys of docs/results.md."""
 
     case: Case
     verdict: str
