@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _DEVICES = ("auto", "cpu", "gpu")
 _DEFAULTS = {"cpu": "baseline-cpu", "gpu": "llama2-7b"}
 _INTERRUPTED = 130
-_PYTEST_INTERRUPTED = 2
 
 
 @dataclass(frozen=True)
@@ -121,23 +120,27 @@ def _pytest(
     if request.resume:
         command.append("--perfkit-resume")
     command += [f"{suite}::test_generation[{cell.case.id}]" for cell in chosen]
+    interrupted = False
     with subprocess.Popen(command) as process:
-        while True:
+        while process.returncode is None:
             try:
-                return process.wait()
+                process.wait()
             except KeyboardInterrupt:
-                continue
+                interrupted = True
+    return _INTERRUPTED if interrupted and process.returncode else process.returncode
 
 
 def _keep(request: Request, code: int, partial: Path, journal: Path) -> int:
     if not partial.is_file():
+        if code == _INTERRUPTED:
+            sys.stderr.write("perfkit: interrupted before any cell was finished\n")
         return code or 1
     document = store.read(partial)
     partial.replace(request.output)
-    if code == _PYTEST_INTERRUPTED:
+    if code == _INTERRUPTED:
         kept = f"finished cells are kept in {request.output}; go on with --resume"
         sys.stderr.write(f"perfkit: interrupted; {kept}\n")
-        return _INTERRUPTED
+        return code
     journal.unlink(missing_ok=True)
     from perfkit.reporting.frame import write_csv
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +75,35 @@ def test_run_measures_writes_and_prints_a_table(tmp_path: Path) -> None:
     assert lines[-2:] == ["results/metrics_pytorch.json", "results/metrics_pytorch.csv"]
     announced = [line for line in lines if line.startswith("[")]
     assert [line.split()[0] for line in announced] == ["[1/2]", "[2/2]"]
+
+
+def test_an_interrupted_run_keeps_its_cells_and_goes_on_with_resume(tmp_path: Path) -> None:
+    matrix = tmp_path / "two.toml"
+    matrix.write_text(
+        'device = "cpu"\n[axes]\nbackend = ["torch-eager"]\nmodel = ["llama-tiny"]\n'
+        'precision = ["fp32"]\nbatch = [1]\nprompt_len = [8]\nnew_tokens = [2, 200]\n',
+        encoding="utf-8",
+    )
+    code = "from perfkit.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", "--matrix", str(matrix), "--rounds", "99"]
+    journal = tmp_path / "results/metrics_pytorch.journal.jsonl"
+    process = subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    while not journal.is_file() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    kept = "finished cells are kept in results/metrics_pytorch.json; go on with --resume"
+    assert said.strip() == f"perfkit: interrupted; {kept}"
+    result = tmp_path / "results/metrics_pytorch.json"
+    assert len(json.loads(result.read_text(encoding="utf-8"))["benchmarks"]) == 1
+    done = perfkit(tmp_path, "run", "--matrix", str(matrix), "--rounds", "2", "--resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(json.loads(result.read_text(encoding="utf-8"))["benchmarks"]) == 2
+    assert not journal.is_file()
 
 
 def test_doctor_says_what_runs_and_why_the_rest_would_skip(tmp_path: Path) -> None:
