@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,6 +79,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
         key = identify(_device(config)).key
         option.benchmark_storage = f"file://{config.rootpath / 'baselines' / key}"
+    if option.benchmark_compare and option.benchmark_storage.startswith("file://"):
+        from perfkit.results.store import check_benchmarks
+
+        try:
+            check_benchmarks(Path(option.benchmark_storage.removeprefix("file://")))
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def _device(config: pytest.Config) -> str:

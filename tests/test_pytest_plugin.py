@@ -164,6 +164,17 @@ def test_wrong_use_is_one_line(pytester: pytest.Pytester, option: str, words: st
     assert "Traceback" not in result.stderr.str()
 
 
+def test_a_corrupt_baseline_is_one_line_and_nothing_is_measured(pytester: pytest.Pytester) -> None:
+    bad = pytester.path / "stored" / "0001_torn.json"
+    bad.parent.mkdir()
+    bad.write_text('{"bench', encoding="utf-8")
+    result = run(pytester, "--benchmark-compare", f"--benchmark-storage=file://{bad.parent}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = result.stderr.str()
+    assert f"ERROR: cannot compare: {bad} is not JSON; mend or move what is wrong" in said
+    assert "Traceback" not in said
+
+
 def test_collecting_imports_no_torch(pytester: pytest.Pytester) -> None:
     script = (
         "import sys, pytest\n"

@@ -33,6 +33,21 @@ def read(path: Path) -> Document:
     return result
 
 
+def check_benchmarks(folder: Path) -> None:
+    """Raise UsageError for JSON files in ``folder`` that pytest-benchmark cannot compare with."""
+    bad = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            bad.append(f"{path} is not JSON")
+            continue
+        if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
+            bad.append(f"{path} holds no benchmarks")
+    if bad:
+        raise UsageError(f"cannot compare: {'; '.join(bad)}; mend or move what is wrong")
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all: a temporary file beside it, then a rename."""
     data = content.encode("utf-8") if isinstance(content, str) else content

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.results.store import Journal, check_writable, read, write_whole
+from perfkit.results.store import Journal, check_benchmarks, check_writable, read, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,3 +68,14 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path.write_text("nonsense\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"journal.jsonl:1 is no journal line"):
         Journal(path).read("m")
+
+
+def test_all_files_that_cannot_be_compared_with_are_named_at_once(tmp_path: Path) -> None:
+    check_benchmarks(tmp_path / "none")
+    (tmp_path / "0001_good.json").write_text('{"benchmarks": []}', encoding="utf-8")
+    check_benchmarks(tmp_path)
+    (tmp_path / "0002_torn.json").write_text('{"bench', encoding="utf-8")
+    (tmp_path / "0003_foreign.json").write_text("[]", encoding="utf-8")
+    words = r"0002_torn.json is not JSON; .*0003_foreign.json holds no benchmarks; mend or move"
+    with pytest.raises(UsageError, match=words):
+        check_benchmarks(tmp_path)
