@@ -1,4 +1,8 @@
-"""The pytest plugin: options, markers, the cells of a matrix as tests, and perfkit's JSON block."""
+"""The pytest plugin: options, markers, the cells of a matrix as tests, and perfkit's JSON block.
+
+Loaded where asked for (``-p perfkit.pytest_plugin``, or ``pytest_plugins`` in a conftest.py): an
+installed perfkit changes nothing in other projects' sessions.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register markers; keep samples always; store under baselines/<machine key>/."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    if not config.pluginmanager.hasplugin("benchmark"):
+        raise pytest.UsageError("perfkit needs pytest-benchmark: leave out -p no:benchmark")
     option = config.option
     option.benchmark_save_data = True
     storing = option.benchmark_save or option.benchmark_autosave or option.benchmark_compare

@@ -175,6 +175,13 @@ def test_a_corrupt_baseline_is_one_line_and_nothing_is_measured(pytester: pytest
     assert "Traceback" not in said
 
 
+def test_without_pytest_benchmark_it_says_what_is_needed(pytester: pytest.Pytester) -> None:
+    bare = [argument for argument in arguments(pytester) if argument != "--benchmark-quiet"]
+    result = pytester.runpytest_subprocess(*bare, "-p", "no:benchmark")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: perfkit needs pytest-benchmark" in result.stderr.str()
+
+
 def test_collecting_imports_no_torch(pytester: pytest.Pytester) -> None:
     script = (
         "import sys, pytest\n"
