@@ -52,6 +52,8 @@ def measure(request: Request) -> int:
             f"none of the {len(plan)} cells of {', '.join(matrices)} is left for the {device}"
             + (f" with {', '.join(request.cases)} in its id" if request.cases else "")
         )
+    if request.output.suffix != ".json" or request.output.is_dir():
+        raise UsageError(f"--output {request.output}: expected the name of a .json file")
     _check_prompts(request)
     store.check_writable(request.output.parent)
     partial = request.output.with_name(f".{request.output.name}.partial")

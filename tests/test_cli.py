@@ -31,6 +31,8 @@ def perfkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("run", "--device", "tpu"), "unknown device 'tpu': expected one of auto, cpu, gpu"),
         (("run", "--matrix", "smoke", "--case", "b99"), "none of the 5 cells of smoke is left"),
         (("run", "--matrix", "smoke", "--output", "file/x/out.json"), "cannot write to file/x"),
+        (("run", "--matrix", "smoke", "--output", "out"), "--output out: expected the name of a"),
+        (("run", "--matrix", "smoke", "--output", "d.json"), "--output d.json: expected the name"),
         (("plots", "none.json"), "cannot read none.json"),
         (("plots", "foreign.json"), "foreign.json was not written by perfkit"),
         (("plots", "corrupt.json"), "corrupt.json is not JSON"),
@@ -40,6 +42,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "d.json").mkdir()
     (tmp_path / "foreign.json").write_text('{"benchmarks": []}', encoding="utf-8")
     (tmp_path / "corrupt.json").write_text('{"benchm', encoding="utf-8")
     done = perfkit(tmp_path, *arguments)

@@ -47,6 +47,8 @@ _READING_OF = {
     "throttle_bits": "throttle_bits",
 }
 
+# The sampler reads 20 times a second: a shorter window may hold no sample at all.
+SHORTEST_WINDOW_S = 0.15
 Spread = tuple[float, float, float]
 
 
