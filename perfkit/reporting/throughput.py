@@ -139,7 +139,7 @@ def _scale_bars(
     top = max([longest, *ceilings])
     if top / min(values) <= LOG_OVER:
         axes.set_xlim(0, max(longest * room, top * 1.05))
-        axes.xaxis.set_major_formatter("{x:,.0f}" if top >= 10 else "{x:g}")
+        axes.xaxis.set_major_formatter("{x:,g}")
         return False
     axes.set_xscale("log")
     least = min(values) / 2

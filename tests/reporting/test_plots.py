@@ -108,6 +108,22 @@ def test_the_axis_is_logarithmic_over_thirty_times() -> None:
     assert (scale(29.0), scale(31.0)) == ("linear", "log")
 
 
+def test_a_linear_axis_names_its_ticks_exactly() -> None:
+    (axes,) = figures([document(cell(rate=250.0))])["tokens_per_sec"].axes
+    assert axes.get_xscale() == "linear"
+    assert axes.xaxis.get_major_formatter()(2.5, 1) == "2.5"
+    assert axes.xaxis.get_major_formatter()(20_000, 1) == "20,000"
+
+
+def test_small_memory_is_not_rounded_to_nothing() -> None:
+    name, body = cell()
+    body["memory"]["forecast"] = {"weights_bytes": 2**21, "kv_bytes": 0,
+                                  "activation_bytes": 0, "total_bytes": 2**21}  # fmt: skip
+    body["metrics"] = {"peak_rss_bytes": 2**29}
+    (axes,) = figures([document((name, body))])["memory"].axes
+    assert words(axes) == ["0.002", "0.5"]
+
+
 def test_latency_takes_the_shape_most_arms_share() -> None:
     made = document(
         cell(batch=64),
