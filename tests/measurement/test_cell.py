@@ -8,6 +8,7 @@ import torch
 
 from perfkit import cases
 from perfkit.cases import Case
+from perfkit.machine.telemetry import SHORTEST_WINDOW_S, summarise
 from perfkit.measurement.cell import measure
 from tests.measurement import fake_backend
 from tests.measurement.fake_backend import fake_lab
@@ -148,3 +149,17 @@ def test_without_a_reference_the_cell_is_measured_but_unchecked() -> None:
     assert result.details["agreement"]["status"] == "unchecked"
     assert "no fp32 reference" in result.details["agreement"]["reason"]
     assert result.details["metrics"]["e2e_s"] > 0
+
+
+def test_a_short_cell_is_watched_long_enough_to_have_a_sample() -> None:
+    class Watch:
+        asked: tuple[float, float] = (0.0, 0.0)
+
+        def window(self, t0: float, t1: float) -> Any:
+            self.asked = (t0, t1)
+            return summarise([], t0, t1, None, {})
+
+    where, watch = fake_lab(), Watch()
+    where.sampler = watch  # type: ignore[assignment]
+    run(case(), where)
+    assert watch.asked[1] - watch.asked[0] >= SHORTEST_WINDOW_S
