@@ -1,0 +1,1 @@
+"""Attention: one signature, many providers; see ``perfkit.attention.sdpa``."""
