@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LOG2E = 1.4426950408889634
 _CC = (8, 0)
+_SMALL_BYTES = 200 << 20
 _CPU_PROGRAMS = 3  # in the interpreter: enough that a head is split and a program crosses heads
 
 
@@ -30,10 +31,11 @@ class Config:
     per_sm: int
 
 
-def config(kv_bytes: int) -> Config:
-    """Return the configuration measured best for so many bytes of K and V."""
-    del kv_bytes
-    return Config(keys=64, warps=4, stages=3, per_sm=2)
+def config(group: int, kv_bytes: int) -> Config:
+    """Return the configuration measured best for so many query heads a key head and bytes."""
+    if group > 1 or kv_bytes < _SMALL_BYTES:
+        return Config(keys=128, warps=4, stages=3, per_sm=1)
+    return Config(keys=64, warps=2, stages=3, per_sm=2)
 
 
 @functools.lru_cache(maxsize=8)
@@ -70,7 +72,7 @@ def attention(
     batch, heads, _, head_dim = q.shape
     kv_heads, kv_len = k.shape[1:3]
     group = heads // kv_heads
-    chosen = chosen or config(2 * k.numel() * k.element_size())
+    chosen = chosen or config(group, 2 * k.numel() * k.element_size())
     out = torch.empty_like(q)
     pairs = batch * kv_heads
     per_head = -(-kv_len // chosen.keys)
@@ -78,14 +80,16 @@ def attention(
     cuda = q.device.type == "cuda"
     wanted = _multiprocessors(q.device) * chosen.per_sm if cuda else _CPU_PROGRAMS
     programs = min(units, wanted)
-    parts = min(per_head, -(-per_head * programs // units) + 1)
+    share, longer = divmod(units, programs)
+    touching = min(per_head, -(-per_head // share) + 1)
+    parts = 1 << (touching - 1).bit_length()
     padded = max(16, 1 << (group - 1).bit_length())
-    sums = torch.empty(2, pairs, parts, padded, dtype=torch.float32, device=q.device)
-    products = torch.empty(pairs, parts, padded, head_dim, dtype=torch.float32, device=q.device)
+    sums = torch.empty(pairs, parts, group, 2, dtype=torch.float32, device=q.device)
+    products = torch.empty(pairs, parts, group, head_dim, dtype=torch.float32, device=q.device)
     stream = torch.cuda.current_stream(q.device).cuda_stream if cuda else 0
     decode_forward[(programs,)](
-        q, k, v, out, sums[0], sums[1], products, _arrivals(q.device, stream, pairs),
-        scale * _LOG2E, units, kv_len, kv_heads,
+        q, k, v, out, sums, products, _arrivals(q.device, stream, pairs),
+        scale * _LOG2E, share, longer, kv_len, kv_heads,
         q.stride(0), q.stride(1), k.stride(0), k.stride(1), k.stride(2),
         v.stride(0), v.stride(1), v.stride(2), out.stride(0), out.stride(1),
         G=group, GP=padded, D=head_dim, BN=chosen.keys, PARTS=parts, STAGES=chosen.stages,

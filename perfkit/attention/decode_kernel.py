@@ -1,8 +1,9 @@
 """Decode attention (one query row) in Triton: split over keys, GQA heads packed into one tile.
 
 The key blocks of all sequences and key heads form one line that the programs cut into equal runs,
-so none waits for another; a run may end one head and begin the next. A head that one program reads
-alone is written at once; else each leaves its sums, and the last to arrive adds them up.
+so none waits for another. A run may end one head and begin the next: it is one loop, so the loads
+of the next head are in flight while this one ends. A head that one program reads alone is written
+at once; else each leaves its sums, and the last to arrive adds them up.
 
 Import it lazily: a kernel's names are globals. The caller is ``perfkit.attention.decode``.
 """
@@ -10,12 +11,6 @@ Import it lazily: a kernel's names are globals. The caller is ``perfkit.attentio
 
 import triton
 import triton.language as tl
-
-
-@triton.jit
-def _program_of(unit, units, programs):
-    # The program whose run [p·units/programs, (p+1)·units/programs) holds this unit.
-    return ((unit.to(tl.int64) + 1) * programs - 1) // units
 
 
 @triton.jit
@@ -28,93 +23,105 @@ def _dot(a, b, WIDEN: tl.constexpr):
 
 
 @triton.jit
-def _combine(m_ptr, l_ptr, acc_ptr, o_row, head, parts, rows, GP: tl.constexpr, D: tl.constexpr,
+def _program_of(unit, share, longer):
+    # The first `longer` programs take share + 1 units each, the others share.
+    edge = longer * (share + 1)
+    return tl.where(unit < edge, unit // (share + 1), longer + (unit - edge) // share)
+
+
+@triton.jit
+def _together(x, INTERPRETED: tl.constexpr):
+    # A barrier of the program's threads, so that one thread's counting follows all threads' stores.
+    # tl.debug_barrier is the same instruction, but Triton pipelines no loop that holds one.
+    if not INTERPRETED:
+        x = tl.inline_asm_elementwise("bar.sync 0; mov.b32 $0, $1;", "=r,r", [x], dtype=tl.int32,
+                                      is_pure=False, pack=1)  # fmt: skip
+    return x
+
+
+@triton.jit
+def _combine(sums_ptr, acc_ptr, o_row, oh, base, parts, G: tl.constexpr, D: tl.constexpr,
              PARTS: tl.constexpr):  # fmt: skip
-    r = tl.arange(0, GP)
+    # All parts at once: one after another would wait for memory each time.
+    part = tl.arange(0, PARTS)
     d = tl.arange(0, D)
-    base = head.to(tl.int64) * PARTS
-    top = tl.full([GP], -1.0e30, tl.float32)
-    for part in range(parts):
-        m = tl.load(m_ptr + (base + part) * GP + r, cache_modifier=".cg")
-        top = tl.maximum(top, m)
-    total = tl.zeros([GP], tl.float32)
-    acc = tl.zeros([GP, D], tl.float32)
-    for part in range(parts):
-        m = tl.load(m_ptr + (base + part) * GP + r, cache_modifier=".cg")
-        l = tl.load(l_ptr + (base + part) * GP + r, cache_modifier=".cg")
-        at = (base + part) * GP * D + r[:, None] * D + d[None, :]
-        a = tl.load(acc_ptr + at, mask=(r < rows)[:, None], other=0.0, cache_modifier=".cg")
-        weight = tl.exp2(m - top)
-        total += l * weight
-        acc += a * weight[:, None]
-    out = acc / total[:, None]
-    tl.store(o_row + d[None, :], out.to(o_row.dtype.element_ty), mask=(r < rows)[:, None])
+    there = part < parts
+    for row in tl.static_range(G):
+        at = (base + part) * G + row
+        m = tl.load(sums_ptr + 2 * at, mask=there, other=-1.0e30, cache_modifier=".cg")
+        l = tl.load(sums_ptr + 2 * at + 1, mask=there, other=0.0, cache_modifier=".cg")
+        a = tl.load(acc_ptr + at[:, None] * D + d[None, :], mask=there[:, None], other=0.0,
+                    cache_modifier=".cg")  # fmt: skip
+        weight = tl.exp2(m - tl.max(m, 0))
+        out = tl.sum(a * weight[:, None], 0) / tl.sum(l * weight, 0)
+        tl.store(o_row + row * oh + d, out.to(o_row.dtype.element_ty))
 
 
-@triton.jit(do_not_specialize=["units", "kv_heads"])
-def decode_forward(q_ptr, k_ptr, v_ptr, o_ptr, m_ptr, l_ptr, acc_ptr, arrived, scale, units, Sk,
+@triton.jit(do_not_specialize=["share", "longer", "Sk", "kv_heads"])
+def decode_forward(q_ptr, k_ptr, v_ptr, o_ptr, sums_ptr, acc_ptr, arrived, scale, share, longer, Sk,
                    kv_heads, qb, qh, kb, kh, ks, vb, vh, vs, ob, oh,
                    G: tl.constexpr, GP: tl.constexpr, D: tl.constexpr, BN: tl.constexpr,
                    PARTS: tl.constexpr, STAGES: tl.constexpr, EVEN: tl.constexpr,
                    WIDEN: tl.constexpr):  # fmt: skip
     program = tl.program_id(0)
-    programs = tl.num_programs(0)
-    unit = (program.to(tl.int64) * units // programs).to(tl.int32)
-    end = ((program.to(tl.int64) + 1) * units // programs).to(tl.int32)
+    start = program * share + tl.minimum(program, longer)
+    end = start + share + (program < longer).to(tl.int32)
     per_head = tl.cdiv(Sk, BN)
     r = tl.arange(0, GP)
     d = tl.arange(0, D)
     n = tl.arange(0, BN)
-    while unit < end:
+    head = start // per_head
+    q_row = q_ptr + (head // kv_heads).to(tl.int64) * qb + (head % kv_heads) * G * qh
+    q = tl.load(q_row + r[:, None] * qh + d[None, :], mask=(r < G)[:, None], other=0.0)
+    m = tl.full([GP], -1.0e30, tl.float32)
+    l = tl.zeros([GP], tl.float32)
+    acc = tl.zeros([GP, D], tl.float32)
+    for unit in tl.range(start, end, num_stages=STAGES):
         head = unit // per_head
-        first = unit - head * per_head
-        last = tl.minimum(per_head, first + end - unit)
-        batch = head // kv_heads
+        block = unit - head * per_head
+        batch = (head // kv_heads).to(tl.int64)
         kv_head = head % kv_heads
-        q_row = q_ptr + batch.to(tl.int64) * qb + (kv_head * G + r)[:, None] * qh
-        q = tl.load(q_row + d[None, :], mask=(r < G)[:, None], other=0.0)
-        k_tile = k_ptr + batch.to(tl.int64) * kb + kv_head.to(tl.int64) * kh
-        v_tile = v_ptr + batch.to(tl.int64) * vb + kv_head.to(tl.int64) * vh
-        m = tl.full([GP], -1.0e30, tl.float32)
-        l = tl.zeros([GP], tl.float32)
-        acc = tl.zeros([GP, D], tl.float32)
-        for block in tl.range(first, last, num_stages=STAGES):
-            key = block * BN + n
-            k_at = k_tile + key.to(tl.int64)[:, None] * ks + d[None, :]
-            v_at = v_tile + key.to(tl.int64)[:, None] * vs + d[None, :]
-            if EVEN:
-                k = tl.load(k_at)
-            else:
-                k = tl.load(k_at, mask=(key < Sk)[:, None], other=0.0)
-            s = _dot(q, k.T, WIDEN) * scale
-            if not EVEN:
-                s = tl.where((key < Sk)[None, :], s, float("-inf"))
-            m_new = tl.maximum(m, tl.max(s, 1))
-            alpha = tl.exp2(m - m_new)
-            p = tl.exp2(s - m_new[:, None])
-            if EVEN:
-                v = tl.load(v_at)
-            else:
-                v = tl.load(v_at, mask=(key < Sk)[:, None], other=0.0)
-            l = l * alpha + tl.sum(p, 1)
-            acc = acc * alpha[:, None] + _dot(p.to(v.dtype), v, WIDEN)
-            m = m_new
-        o_row = o_ptr + batch.to(tl.int64) * ob + (kv_head * G + r)[:, None] * oh
-        if last - first == per_head:
-            out = acc / l[:, None]
-            tl.store(o_row + d[None, :], out.to(o_row.dtype.element_ty), mask=(r < G)[:, None])
+        key = block * BN + n
+        k_at = k_ptr + batch * kb + kv_head.to(tl.int64) * kh + key.to(tl.int64)[:, None] * ks
+        v_at = v_ptr + batch * vb + kv_head.to(tl.int64) * vh + key.to(tl.int64)[:, None] * vs
+        if EVEN:
+            k = tl.load(k_at + d[None, :])
+            v = tl.load(v_at + d[None, :])
         else:
-            opener = _program_of(head * per_head, units, programs)
-            closer = _program_of(head * per_head + per_head - 1, units, programs)
-            part = head.to(tl.int64) * PARTS + program - opener
-            tl.store(m_ptr + part * GP + r, m)
-            tl.store(l_ptr + part * GP + r, l)
-            at = part * GP * D + r[:, None] * D + d[None, :]
-            tl.store(acc_ptr + at, acc, mask=(r < G)[:, None])
-            tl.debug_barrier()
-            before = tl.atomic_add(arrived + head, 1, sem="acq_rel")
-            if before == closer - opener:
-                parts = (closer - opener + 1).to(tl.int32)
-                _combine(m_ptr, l_ptr, acc_ptr, o_row, head, parts, G, GP, D, PARTS)
-                tl.store(arrived + head, 0)
-        unit += last - first
+            k = tl.load(k_at + d[None, :], mask=(key < Sk)[:, None], other=0.0)
+            v = tl.load(v_at + d[None, :], mask=(key < Sk)[:, None], other=0.0)
+        s = _dot(q, k.T, WIDEN) * scale
+        if not EVEN:
+            s = tl.where((key < Sk)[None, :], s, float("-inf"))
+        m_new = tl.maximum(m, tl.max(s, 1))
+        alpha = tl.exp2(m - m_new)
+        p = tl.exp2(s - m_new[:, None])
+        l = l * alpha + tl.sum(p, 1)
+        acc = acc * alpha[:, None] + _dot(p.to(v.dtype), v, WIDEN)
+        m = m_new
+        if (block == per_head - 1) | (unit == end - 1):
+            o_row = o_ptr + batch * ob + kv_head * G * oh
+            opener = _program_of(head * per_head, share, longer)
+            closer = _program_of(head * per_head + per_head - 1, share, longer)
+            if opener == closer:
+                out = acc / l[:, None]
+                tl.store(o_row + r[:, None] * oh + d[None, :], out.to(o_ptr.dtype.element_ty),
+                         mask=(r < G)[:, None])  # fmt: skip
+            else:
+                base = head.to(tl.int64) * PARTS
+                at = (base + program - opener) * G + r
+                tl.store(sums_ptr + 2 * at, m, mask=r < G)
+                tl.store(sums_ptr + 2 * at + 1, l, mask=r < G)
+                tl.store(acc_ptr + at[:, None] * D + d[None, :], acc, mask=(r < G)[:, None])
+                before = tl.atomic_add(arrived + _together(head, WIDEN), 1, sem="acq_rel")
+                if before == closer - opener:
+                    _combine(sums_ptr, acc_ptr, o_row, oh, base, closer - opener + 1, G, D, PARTS)
+                    tl.store(arrived + head, 0)
+            following = head + 1
+            q_row = q_ptr + (following // kv_heads).to(tl.int64) * qb
+            q_row += (following % kv_heads) * G * qh
+            q = tl.load(q_row + r[:, None] * qh + d[None, :],
+                        mask=((r < G) & (unit < end - 1))[:, None], other=0.0)  # fmt: skip
+            m = tl.full([GP], -1.0e30, tl.float32)
+            l = tl.zeros([GP], tl.float32)
+            acc = tl.zeros([GP, D], tl.float32)

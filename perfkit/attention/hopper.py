@@ -16,44 +16,88 @@ if TYPE_CHECKING:
 
 _LOG2E = 1.4426950408889634
 _CC = (9, 0)
-_MAX_TILES, _MAX_HEADS, _MAX_BATCH = 1 << 10, 1 << 8, 1 << 13
-# K and V of the heads in work share the L2 with Q and O on their way through.
-_CACHE_SHARE = 0.5
+_REGISTERS = {2: (240, 24), 3: (160, 32)}  # of a consumer's and the producer's threads
+_TILE_BITS, _HEAD_BITS, _BATCH_BITS = 10, 8, 13  # of one int32: see hopper_kernel
 
 
 @dataclass(frozen=True)
 class Config:
-    """Keys of a block, warpgroups of 64 rows, K and V slots, turns, registers of a thread."""
+    """How a problem is cut.
+
+    ``keys`` of a block, warpgroups (``groups``) of 64 query rows, ``stages`` of K and V in shared
+    memory, whether the warpgroups take ``turns`` on the tensor cores, and how many ``waves`` of
+    tiles the heads at work make up.
+    """
 
     keys: int
     groups: int
     stages: int
-    turns: bool
-    registers: tuple[int, int]
+    turns: bool = False
+    waves: float = 1.0
+    single: bool = False
 
 
-def config(problem: Problem) -> Config:
-    """Return the configuration measured best for this kind of problem."""
+def config(problem: Problem, multiprocessors: int) -> Config:
+    """Return the configuration measured best for this kind of problem; see docs/attention.md."""
+    tiles = problem.batch * problem.heads * -(-problem.q_len // 128)
+    aligned = not problem.causal or (problem.kv_len - problem.q_len) % 64 == 0
+    stages = 2 if problem.head_dim == 128 else 4
+    if tiles <= multiprocessors and aligned:
+        return Config(128, 2, stages, single=True)
+    if not aligned:
+        return Config(128, 2, stages)
     if problem.head_dim == 128:
-        return Config(128, 2, 2, turns=False, registers=(240, 24))
-    return Config(128, 2, 4, turns=False, registers=(240, 24))
+        return _wide(problem, tiles / multiprocessors)
+    return _narrow(problem)
+
+
+def _wide(problem: Problem, waves: float) -> Config:
+    """head_dim 128: shared memory holds two stages of 128 keys."""
+    if not problem.causal:
+        return Config(128, 2, 2, turns=True, waves=0.5 if problem.q_len <= 4096 else 1.0)
+    if problem.q_len <= 512:
+        return Config(64, 2, 4, waves=2.0)
+    if problem.q_len <= 1024:
+        return Config(128, 2, 2, waves=2.0)
+    if problem.q_len <= 2048:
+        few = waves < 8 and problem.heads == problem.kv_heads
+        return Config(128, 2, 2, waves=2.0 if few else 4.0)
+    return Config(128, 2, 2, waves=1.0)
+
+
+def _narrow(problem: Problem) -> Config:
+    """head_dim 64: the softmax weighs more, and a third warpgroup hides it on longer rows."""
+    if not problem.causal:
+        if problem.q_len <= 512:
+            return Config(128, 2, 4, turns=True)
+        return Config(128, 3, 4, turns=problem.q_len <= 4096)
+    for q_len, groups, waves in ((512, 2, 1.0), (1024, 2, 0.5), (2048, 2, 4.0), (4096, 3, 0.5)):
+        if problem.q_len <= q_len:
+            return Config(128, groups, 4, waves=waves)
+    return Config(128, 3, 4, waves=4.0)
 
 
 @functools.lru_cache(maxsize=64)
 def _lists(
-    tiling: Tiling, batch: int, heads: int, head_bytes: int, device: torch.device
+    tiling: Tiling, batch: int, heads: int, waves: float, head_bytes: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the tiles of each program (programs, longest + 2) and how many there are."""
     import torch
 
     properties = torch.cuda.get_device_properties(device)
     programs = min(properties.multi_processor_count, batch * heads * tiling.tiles)
-    cache = int(properties.L2_cache_size * _CACHE_SHARE)
-    lists = assign(tiling, batch * heads, programs, head_bytes, cache)
+    together = min(
+        round(waves * properties.multi_processor_count / tiling.tiles) + 1,
+        properties.L2_cache_size // (2 * head_bytes),
+    )
+    lists = assign(tiling, batch * heads, programs, max(1, together))
     width = max(map(len, lists)) + 2
     packed = torch.zeros(programs, width, dtype=torch.int32)
     for program, tiles in enumerate(lists):
-        words = [(bh // heads) << 18 | (bh % heads) << 10 | tile for bh, tile in tiles]
+        words = [
+            (bh // heads) << (_HEAD_BITS + _TILE_BITS) | (bh % heads) << _TILE_BITS | tile
+            for bh, tile in tiles
+        ]
         packed[program, : len(words)] = torch.tensor(words, dtype=torch.int32)
     counts = torch.tensor([len(tiles) for tiles in lists], dtype=torch.int32)
     return packed.to(device), counts.to(device)
@@ -83,46 +127,86 @@ def attention(
     """Launch the kernel on checked tensors of (B, H, S, D); see ``perfkit.attention.sdpa``."""
     import torch
 
-    from perfkit.attention.hopper_kernel import attention_forward
-
     batch, heads, q_len, head_dim = q.shape
     kv_heads, kv_len = k.shape[1:3]
     dtype = "bf16" if q.dtype == torch.bfloat16 else "fp16"
     problem = Problem(dtype, causal, batch, heads, kv_heads, q_len, kv_len, head_dim)
-    chosen = chosen or config(problem)
+    if chosen is None:
+        sms = torch.cuda.get_device_properties(q.device).multi_processor_count
+        chosen = config(problem, sms)
     out = torch.empty_like(q)
-    tiling = Tiling(64 * chosen.groups, chosen.keys, q_len, kv_len, causal)
-    group = heads // kv_heads
-    head_bytes = 2 * kv_len * head_dim * ELEMENT_BYTES[dtype] // group
-    order, counts = _lists(tiling, batch, heads, head_bytes, q.device)
-    diagonal = kv_len - q_len
-    aligned = diagonal % chosen.keys == 0 and chosen.keys == tiling.rows
+    descriptors = [
+        _descriptor(x, rows) for x, rows in ((q, 64), (k, chosen.keys), (v, chosen.keys), (out, 64))
+    ]
+    launch = _launch_single if chosen.single else _launch_persistent
+    launch(descriptors, problem, scale * _LOG2E, chosen, q.device)
+    return out
+
+
+def _launch_single(
+    descriptors: list[Any], problem: Problem, scale: float, chosen: Config, device: torch.device
+) -> None:
+    from perfkit.attention.hopper_single_kernel import attention_forward_single
+
+    del device
+    attention_forward_single[(problem.batch * problem.heads * -(-problem.q_len // 128),)](
+        *descriptors,
+        scale,
+        problem.heads,
+        problem.q_len,
+        problem.kv_len,
+        problem.kv_len - problem.q_len,
+        problem.heads // problem.kv_heads,
+        D=problem.head_dim,
+        BN=chosen.keys,
+        ST=chosen.stages,
+        LOG_ST=chosen.stages.bit_length() - 1,
+        PAIR=problem.causal,
+        TAIL=not problem.causal and problem.kv_len % chosen.keys != 0,
+        num_warps=4,
+    )
+
+
+def _launch_persistent(
+    descriptors: list[Any], problem: Problem, scale: float, chosen: Config, device: torch.device
+) -> None:
+    from perfkit.attention.hopper_kernel import attention_forward
+
+    group = problem.heads // problem.kv_heads
+    tiling = Tiling(
+        64 * chosen.groups, chosen.keys, problem.q_len, problem.kv_len, problem.causal
+    )
+    head_bytes = 2 * problem.kv_len * problem.head_dim * ELEMENT_BYTES[problem.dtype] // group
+    order, counts = _lists(
+        tiling, problem.batch, problem.heads, chosen.waves, head_bytes, device
+    )
+    diagonal = problem.kv_len - problem.q_len
+    # On a diagonal that falls between stretches of 64 rows, a stretch has one block to mask.
+    aligned = diagonal % 64 == 0
+    consumer, producer = _REGISTERS[chosen.groups]
     attention_forward[(order.shape[0],)](
-        _descriptor(q, 64),
-        _descriptor(k, chosen.keys),
-        _descriptor(v, chosen.keys),
-        _descriptor(out, 64),
+        *descriptors,
         order,
         counts,
-        scale * _LOG2E,
-        kv_len,
+        scale,
+        problem.kv_len,
         diagonal,
         group,
         order.shape[1],
-        D=head_dim,
+        D=problem.head_dim,
         BN=chosen.keys,
         NC=chosen.groups,
         ST=chosen.stages,
         LOG_ST=chosen.stages.bit_length() - 1,
-        CAUSAL=causal,
-        TAIL=kv_len % chosen.keys != 0,
-        MORE=causal and not aligned,
-        PING=chosen.turns,
-        CONSUMER_REGS=chosen.registers[0],
-        PRODUCER_REGS=chosen.registers[1],
+        CAUSAL=problem.causal,
+        TAIL=problem.kv_len % chosen.keys != 0 and not (problem.causal and aligned),
+        MORE=problem.causal and not aligned,
+        SKIP=problem.causal and aligned and tiling.rows != chosen.keys,
+        PING=chosen.turns and not problem.causal,
+        CONSUMER_REGS=consumer,
+        PRODUCER_REGS=producer,
         num_warps=4,
     )
-    return out
 
 
 def unavailable(device: torch.device) -> str | None:
@@ -145,10 +229,10 @@ def unsupported(problem: Problem) -> str | None:
         return "computes in bf16 or fp16, got fp32"
     if problem.head_dim not in (64, 128):
         return f"head_dim must be 64 or 128, got {problem.head_dim}"
-    tiles = -(-problem.q_len // 128)
-    if tiles > _MAX_TILES or problem.heads > _MAX_HEADS or problem.batch > _MAX_BATCH:
+    most = (128 << _TILE_BITS, 1 << _HEAD_BITS, 1 << _BATCH_BITS)
+    if problem.q_len > most[0] or problem.heads > most[1] or problem.batch > most[2]:
         return (
-            f"at most {_MAX_TILES * 128} query rows, {_MAX_HEADS} heads and {_MAX_BATCH} sequences,"
+            f"at most {most[0]} query rows, {most[1]} heads and {most[2]} sequences,"
             f" got {problem.q_len}, {problem.heads} and {problem.batch}"
         )
     return None

@@ -89,7 +89,26 @@ def _blocks(row, Sk, diagonal, BM: gl.constexpr, BN: gl.constexpr, CAUSAL: gl.co
 
 
 @gluon.jit
-def _producer(qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, ke, vf, ve, Sk, diagonal, G, L,
+def _own_blocks(n, row, diagonal, BN: gl.constexpr, SKIP: gl.constexpr):
+    # Of a tile's n key blocks, those that this warpgroup's 64 rows see: the rightmost may be none.
+    own = n
+    if SKIP:
+        own = gl.maximum(1, gl.minimum(n, gl.cdiv(row + 64 + diagonal, BN)))
+    return own
+
+
+@gluon.jit
+def _pass_by(kf, vf, free, skip, ST: gl.constexpr, LOG_ST: gl.constexpr):
+    # Give back the first key blocks unread. Step i frees K of block i and V of the block before.
+    for i in range(skip):
+        mbarrier.wait(kf.index(i & (ST - 1)), (i >> LOG_ST) & 1)
+        if i > 0:
+            mbarrier.wait(vf.index((i - 1) & (ST - 1)), ((i - 1) >> LOG_ST) & 1)
+        mbarrier.arrive(free.index(i & (ST - 1)), count=1)
+
+
+@gluon.jit
+def _producer(qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, vf, free, Sk, diagonal, G, L,
               BM: gl.constexpr, BN: gl.constexpr, NC: gl.constexpr, ST: gl.constexpr,
               LOG_ST: gl.constexpr, CAUSAL: gl.constexpr):  # fmt: skip
     order += gl.program_id(0) * L
@@ -111,16 +130,15 @@ def _producer(qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, ke, vf, ve, 
         head_kv = head // G
         for i in range(n):
             st = it & (ST - 1)
-            mbarrier.wait(ke.index(st), ((it >> LOG_ST) & 1) ^ 1)
+            # A slot's step frees its K and the V before it, so V follows K by one block.
+            mbarrier.wait(free.index(st), ((it >> LOG_ST) & 1) ^ 1)
             mbarrier.expect(kf.index(st), kd.block_type.nbytes)
             col = (n - 1 - i) * BN
             tma.async_copy_global_to_shared(
                 kd, [batch, head_kv, col, 0], kf.index(st), k_s.index(st)
             )
-            # V follows K by one block: that is the order in which the slots come free.
             if it > 0:
                 pt = (it - 1) & (ST - 1)
-                mbarrier.wait(ve.index(pt), (((it - 1) >> LOG_ST) & 1) ^ 1)
                 mbarrier.expect(vf.index(pt), vd.block_type.nbytes)
                 tma.async_copy_global_to_shared(
                     vd, [v_batch, v_head, v_col, 0], vf.index(pt), v_s.index(pt)
@@ -131,7 +149,7 @@ def _producer(qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, ke, vf, ve, 
             it += 1
     if it > 0:
         pt = (it - 1) & (ST - 1)
-        mbarrier.wait(ve.index(pt), (((it - 1) >> LOG_ST) & 1) ^ 1)
+        mbarrier.wait(free.index(it & (ST - 1)), ((it >> LOG_ST) & 1) ^ 1)
         mbarrier.expect(vf.index(pt), vd.block_type.nbytes)
         tma.async_copy_global_to_shared(
             vd, [v_batch, v_head, v_col, 0], vf.index(pt), v_s.index(pt)
@@ -178,7 +196,7 @@ def _softmax(s, m, l, scale, BN: gl.constexpr):
 
 
 @gluon.jit
-def _step(q, k_s, v_s, kf, ke, vf, ve, acc, p16, m, l, it, use_acc, row, col, scale, Sk, diagonal,
+def _step(q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, use_acc, row, col, scale, Sk, diagonal,
           turn, WG: gl.constexpr, NC: gl.constexpr, BN: gl.constexpr, ST: gl.constexpr,
           LOG_ST: gl.constexpr, MASK: gl.constexpr, CAUSAL: gl.constexpr, TAIL: gl.constexpr,
           PING: gl.constexpr, SL: gl.constexpr, OL: gl.constexpr, PL: gl.constexpr):  # fmt: skip
@@ -196,23 +214,23 @@ def _step(q, k_s, v_s, kf, ke, vf, ve, acc, p16, m, l, it, use_acc, row, col, sc
     if PING:
         turn = _give(turn, (WG + 1) % NC)
     s = warpgroup_mma_wait(1, deps=[s_t])
-    mbarrier.arrive(ke.index(sk), count=1)
     if MASK:
         s = _masked(s, row, col, Sk, diagonal, BN, CAUSAL, TAIL, SL)
     p, alpha, m, l = _softmax(s, m, l, scale, BN)
     l = _pin(l)
     acc = warpgroup_mma_wait(0, deps=[o_t])
-    mbarrier.arrive(ve.index(sv), count=1)
+    mbarrier.arrive(free.index(sk), count=1)
     acc = acc * _row_factor(alpha, acc)
     p16 = gl.convert_layout(p.to(q.dtype), PL)
     return acc, p16, m, l, turn
 
 
 @gluon.jit
-def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, scale, Sk, diagonal, L,
+def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L,
               WG: gl.constexpr, NC: gl.constexpr, D: gl.constexpr, BM: gl.constexpr,
               BN: gl.constexpr, ST: gl.constexpr, LOG_ST: gl.constexpr, CAUSAL: gl.constexpr,
-              TAIL: gl.constexpr, MORE: gl.constexpr, PING: gl.constexpr):  # fmt: skip
+              TAIL: gl.constexpr, MORE: gl.constexpr, SKIP: gl.constexpr,
+              PING: gl.constexpr):  # fmt: skip
     SL: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BN, 16])
     OL: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, D, 16])
     PL: gl.constexpr = gl.DotOperandLayout(operand_index=0, parent=OL, k_width=2)
@@ -221,7 +239,11 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, sca
     tiles = gl.load(counts + gl.program_id(0))
     row, head, batch = _unpack(gl.load(order), BM)
     following = gl.load(order + 1)
-    n = _blocks(row, Sk, diagonal, BM, BN, CAUSAL)
+    every = _blocks(row, Sk, diagonal, BM, BN, CAUSAL)
+    n = _own_blocks(every, row + WG * 64, diagonal, BN, SKIP)
+    it = every - n  # key blocks gone by; PV is one behind QK
+    if SKIP:
+        _pass_by(kf, vf, free, it, ST, LOG_ST)
     acc = gl.zeros([64, D], gl.float32, OL)
     zero = gl.zeros([64, BN], gl.float32, SL)
     turn = 0
@@ -229,21 +251,25 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, sca
         if WG == NC - 1:
             turn = _give(turn, 0)
     mbarrier.wait(qf.index(WG), 0)
-    mbarrier.wait(kf.index(0), 0)
+    first = it & (ST - 1)
+    mbarrier.wait(kf.index(first), (it >> LOG_ST) & 1)
     if PING:
         turn = _take(turn, WG)
     q = q_s.index(WG).reshape([64, D])
-    k = k_s.index(0).reshape([BN, D])
+    k = k_s.index(first).reshape([BN, D])
     s_t = warpgroup_mma(q, k.permute((1, 0)), zero, use_acc=False, is_async=True)
     if PING:
         turn = _give(turn, (WG + 1) % NC)
     s = warpgroup_mma_wait(0, deps=[s_t])
-    mbarrier.arrive(ke.index(0), count=1)
+    if SKIP:
+        if it > 0:
+            mbarrier.wait(vf.index((it - 1) & (ST - 1)), ((it - 1) >> LOG_ST) & 1)
+    mbarrier.arrive(free.index(first), count=1)
     if MASK:
         s = _masked(s, row + WG * 64, (n - 1) * BN, Sk, diagonal, BN, CAUSAL, TAIL, SL)
     p, m, l = _first_softmax(s, scale, BN)
     p16 = gl.convert_layout(p.to(q.dtype), PL)
-    it = 1  # key blocks whose QK was issued; PV is one behind
+    it += 1
     for j in range(tiles):
         q = q_s.index((j & 1) * NC + WG).reshape([64, D])
         unmasked = 1
@@ -252,13 +278,13 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, sca
             unmasked = gl.minimum(unmasked, n)
             for i in range(1, unmasked):
                 acc, p16, m, l, turn = _step(
-                    q, k_s, v_s, kf, ke, vf, ve, acc, p16, m, l, it, i > 1, row + WG * 64,
+                    q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, i > 1, row + WG * 64,
                     (n - 1 - i) * BN, scale, Sk, diagonal, turn, WG, NC, BN, ST, LOG_ST,
                     True, CAUSAL, False, PING, SL, OL, PL)  # fmt: skip
                 it += 1
         for i in range(unmasked, n):
             acc, p16, m, l, turn = _step(
-                q, k_s, v_s, kf, ke, vf, ve, acc, p16, m, l, it, i > 1, row, 0, scale, Sk, diagonal,
+                q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, i > 1, row, 0, scale, Sk, diagonal,
                 turn, WG, NC, BN, ST, LOG_ST, False, CAUSAL, False, PING, SL, OL, PL)  # fmt: skip
             it += 1
 
@@ -268,9 +294,18 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, sca
         more = j + 1 < tiles
         row_next, head_next, batch_next = _unpack(following, BM)
         following = gl.load(order + j + 2)
-        n_next = _blocks(row_next, Sk, diagonal, BM, BN, CAUSAL)
-        sk = it & (ST - 1)
+        every = _blocks(row_next, Sk, diagonal, BM, BN, CAUSAL)
+        n_next = _own_blocks(every, row_next + WG * 64, diagonal, BN, SKIP)
         sv = (it - 1) & (ST - 1)
+        v_phase = ((it - 1) >> LOG_ST) & 1
+        skip = 0
+        if SKIP:
+            skip = gl.where(more, every - n_next, 0)
+            for i in range(it, it + skip):
+                mbarrier.wait(kf.index(i & (ST - 1)), (i >> LOG_ST) & 1)
+        before = it
+        it += skip
+        sk = it & (ST - 1)
         mbarrier.wait(qf.index(((j + 1) & 1) * NC + WG), ((j + 1) >> 1) & 1, pred=more)
         mbarrier.wait(kf.index(sk), (it >> LOG_ST) & 1, pred=more)
         if PING:
@@ -279,20 +314,23 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, sca
         k = k_s.index(sk).reshape([BN, D])
         zero = gl.zeros([64, BN], gl.float32, SL)
         s_t = warpgroup_mma(q, k.permute((1, 0)), zero, use_acc=False, is_async=True)
-        mbarrier.wait(vf.index(sv), ((it - 1) >> LOG_ST) & 1)
+        mbarrier.wait(vf.index(sv), v_phase)
         v = v_s.index(sv).reshape([BN, D])
         o_t = warpgroup_mma(p16, v, acc, use_acc=n > 1, is_async=True)
         if PING:
             turn = _give(turn, (WG + 1) % NC)
         s = warpgroup_mma_wait(1, deps=[s_t])
-        mbarrier.arrive(ke.index(sk), count=1, pred=more)
         if MASK:
             s = _masked(s, row_next + WG * 64, (n_next - 1) * BN, Sk, diagonal, BN, CAUSAL, TAIL, SL)
         total = gl.sum(l, 1)
         p, m, l = _first_softmax(s, scale, BN)
         l = _pin(l)
         acc = warpgroup_mma_wait(0, deps=[o_t])
-        mbarrier.arrive(ve.index(sv), count=1)
+        if SKIP:
+            for i in range(before, it):
+                mbarrier.arrive(free.index(i & (ST - 1)), count=1)
+                mbarrier.wait(vf.index(i & (ST - 1)), (i >> LOG_ST) & 1)
+        mbarrier.arrive(free.index(sk), count=1)
         p16 = gl.convert_layout(p.to(q.dtype), PL)
         it += 1
 
@@ -313,7 +351,7 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, sca
 def attention_forward(qd, kd, vd, od, order, counts, scale, Sk, diagonal, G, L,
                       D: gl.constexpr, BN: gl.constexpr, NC: gl.constexpr, ST: gl.constexpr,
                       LOG_ST: gl.constexpr, CAUSAL: gl.constexpr, TAIL: gl.constexpr,
-                      MORE: gl.constexpr, PING: gl.constexpr, CONSUMER_REGS: gl.constexpr,
+                      MORE: gl.constexpr, SKIP: gl.constexpr, PING: gl.constexpr, CONSUMER_REGS: gl.constexpr,
                       PRODUCER_REGS: gl.constexpr):  # fmt: skip
     BM: gl.constexpr = 64 * NC
     q_s = gl.allocate_shared_memory(qd.dtype, [2 * NC, 1, 1, 64, D], qd.layout)
@@ -324,28 +362,26 @@ def attention_forward(qd, kd, vd, od, order, counts, scale, Sk, diagonal, G, L,
     qf = gl.allocate_shared_memory(gl.int64, [2 * NC, 1], BL)
     qe = gl.allocate_shared_memory(gl.int64, [2 * NC, 1], BL)
     kf = gl.allocate_shared_memory(gl.int64, [ST, 1], BL)
-    ke = gl.allocate_shared_memory(gl.int64, [ST, 1], BL)
     vf = gl.allocate_shared_memory(gl.int64, [ST, 1], BL)
-    ve = gl.allocate_shared_memory(gl.int64, [ST, 1], BL)
+    free = gl.allocate_shared_memory(gl.int64, [ST, 1], BL)
     for i in gl.static_range(2 * NC):
         mbarrier.init(qf.index(i), count=1)
         mbarrier.init(qe.index(i), count=1)
     for i in gl.static_range(ST):
         mbarrier.init(kf.index(i), count=1)
-        mbarrier.init(ke.index(i), count=NC)
         mbarrier.init(vf.index(i), count=1)
-        mbarrier.init(ve.index(i), count=NC)
+        mbarrier.init(free.index(i), count=NC)
     fence_async_shared()
     if NC == 2:
         gl.warp_specialize([
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, PING)),
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, PING)),
-            (_producer, (qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, ke, vf, ve, Sk, diagonal, G, L, BM, BN, NC, ST, LOG_ST, CAUSAL)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
+            (_producer, (qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, vf, free, Sk, diagonal, G, L, BM, BN, NC, ST, LOG_ST, CAUSAL)),
         ], [4, 1], [CONSUMER_REGS, PRODUCER_REGS])  # fmt: skip
     else:
         gl.warp_specialize([
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, PING)),
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, PING)),
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, ke, vf, ve, scale, Sk, diagonal, L, 2, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, PING)),
-            (_producer, (qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, ke, vf, ve, Sk, diagonal, G, L, BM, BN, NC, ST, LOG_ST, CAUSAL)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 2, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
+            (_producer, (qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, vf, free, Sk, diagonal, G, L, BM, BN, NC, ST, LOG_ST, CAUSAL)),
         ], [4, 4, 1], [CONSUMER_REGS, CONSUMER_REGS, PRODUCER_REGS])  # fmt: skip

@@ -31,18 +31,21 @@ class Config:
     registers: int = 0
 
 
-def config(head_dim: int, causal: bool, device: torch.device) -> Config:
+def config(head_dim: int, causal: bool, q_len: int, device: torch.device) -> Config:
     """Return the configuration measured best; without a Hopper GPU, one that fits Ampere."""
     import torch
 
-    del causal
     if device.type == "cpu":
         return Config(32, 16, 4, 1, descriptors=False)
     if torch.cuda.get_device_capability(device)[0] < _HOPPER:
         return Config(128, 64 if head_dim <= 64 else 32, 4, 3, descriptors=False)
-    if head_dim == 128:
-        return Config(128, 64, 8, 2, descriptors=True, registers=128)
-    return Config(128, 128, 8, 2, descriptors=True, registers=128)
+    if head_dim > 64:
+        if causal:
+            return Config(64, 64, 4, 3, descriptors=True, registers=160)
+        return Config(128, 64, 4, 2, descriptors=True)
+    if causal and q_len <= 1024:
+        return Config(64, 64, 4, 2, descriptors=True, registers=112)
+    return Config(64, 128, 4, 2, descriptors=True, registers=160)
 
 
 def _descriptor(x: torch.Tensor, rows: int) -> Any:
@@ -68,7 +71,7 @@ def attention(
 
     batch, heads, q_len, head_dim = q.shape
     kv_heads, kv_len = k.shape[1:3]
-    c = chosen or config(head_dim, causal, q.device)
+    c = chosen or config(head_dim, causal, q_len, q.device)
     out = torch.empty_like(q)
     tiles = -(-q_len // c.rows)
     tensors = (q, k, v, out)

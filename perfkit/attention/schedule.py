@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import dataclass
 
 # One tile costs its key blocks plus this many blocks' time for its start and its end.
@@ -33,30 +34,20 @@ class Tiling:
         return max(1, min(every, -(-last // self.keys)))
 
 
-def head_groups(heads: int, bytes_per_head: int, cache_bytes: int) -> list[range]:
-    """Split heads (all sequences' one after another) so that a group's K and V fit the cache."""
-    size = max(1, min(heads, cache_bytes // max(1, bytes_per_head)))
-    return [range(first, min(first + size, heads)) for first in range(0, heads, size)]
-
-
-def assign(
-    tiling: Tiling, heads: int, programs: int, bytes_per_head: int, cache_bytes: int
-) -> list[list[tuple[int, int]]]:
+def assign(tiling: Tiling, heads: int, programs: int, together: int) -> list[list[tuple[int, int]]]:
     """Return for each program its (head, tile) pairs in order.
 
-    ``heads`` counts every sequence's heads. Longest tiles first within a group of heads whose K and
-    V fit the cache; each goes to the program that is free first. A list made beforehand needs no
-    counter in memory and is the same every time.
+    ``heads`` counts every sequence's heads; ``together`` of them are in work at a time, so that
+    their keys and values are fetched once and found in the cache by their other tiles. Within such
+    a group the longest tiles come first; each goes to the program that is free first. A list made
+    beforehand needs no counter in memory and is the same every time.
     """
     free = [(0.0, program) for program in range(programs)]
     lists: list[list[tuple[int, int]]] = [[] for _ in range(programs)]
     longest_first = sorted(range(tiling.tiles), key=lambda tile: -tiling.blocks(tile))
-    for group in head_groups(heads, bytes_per_head, cache_bytes):
-        if tiling.causal:
-            pairs = [(head, tile) for tile in longest_first for head in group]
-        else:
-            pairs = [(head, tile) for head in group for tile in range(tiling.tiles)]
-        for head, tile in pairs:
+    for first in range(0, heads, together):
+        group = range(first, min(first + together, heads))
+        for tile, head in itertools.product(longest_first, group):
             busy, program = heapq.heappop(free)
             lists[program].append((head, tile))
             heapq.heappush(free, (busy + tiling.blocks(tile) + _TILE_COST, program))
