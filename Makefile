@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots test lint clean
+.PHONY: help install baseline plots triton-bench test lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## make the virtual environment and install perfkit into it
 
@@ -26,6 +26,10 @@ baseline: $(STAMP) ## measure this machine's baseline and draw it
 
 plots: $(STAMP) ## draw what was measured
 	$(BIN)/perfkit plots
+
+triton-bench: $(STAMP) ## compare attention kernels; without a GPU check them in Triton's interpreter
+	$(BIN)/python -m pytest benchmarks/test_attention.py -q --benchmark-quiet --benchmark-json=results/attention.json
+	$(BIN)/perfkit attention results/attention.json
 
 test: $(STAMP) ## run the quick tests that need no GPU
 	$(BIN)/python -m pytest -m "cpu and not slow"

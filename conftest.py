@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ("perfkit.pytest_plugin", "pytester")
+pytest_plugins = ("perfkit.pytest_plugin", "perfkit.attention_plugin", "pytester")
 
 
 @pytest.hookimpl(tryfirst=True)

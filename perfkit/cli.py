@@ -1,4 +1,4 @@
-"""The command ``perfkit``: run, doctor, plots. Wrong use ends with one line and exit code 2."""
+"""The command ``perfkit``: run, doctor, plots, attention. Wrong use ends with exit code 2."""
 
 from __future__ import annotations
 
@@ -97,6 +97,28 @@ def plots(
             typer.echo(path)
     if bad:
         raise UsageError("; ".join(bad))
+
+
+@app.command()
+def attention(
+    file: Annotated[Path, typer.Argument(help="Result file of benchmarks/test_attention.py.")],
+    output: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("plots"),
+) -> None:
+    """Print the attention table and draw attention_tflops.png from a result file."""
+    from rich.console import Console
+
+    from perfkit.reporting.attention import figure, has_speed, tables
+    from perfkit.results.store import check_writable, read
+
+    document = read(file, "perfkit_attention")
+    console = Console() if sys.stdout.isatty() else Console(width=170)
+    for table in tables(document):
+        console.print(table)
+    if has_speed(document):
+        check_writable(output)
+        from perfkit.reporting.plots import save
+
+        typer.echo(save(figure(document), output / "attention_tflops.png"))
 
 
 def _read_all(files: Sequence[Path]) -> tuple[list[Document], list[str]]:

@@ -7,7 +7,6 @@ at once; else each leaves its sums, and the last to arrive adds them up.
 
 Import it lazily: a kernel's names are globals. The caller is ``perfkit.attention.decode``.
 """
-# ruff: noqa: N803, N806, ANN001, ANN202, D103
 
 import triton
 import triton.language as tl

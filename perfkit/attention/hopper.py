@@ -173,13 +173,9 @@ def _launch_persistent(
     from perfkit.attention.hopper_kernel import attention_forward
 
     group = problem.heads // problem.kv_heads
-    tiling = Tiling(
-        64 * chosen.groups, chosen.keys, problem.q_len, problem.kv_len, problem.causal
-    )
+    tiling = Tiling(64 * chosen.groups, chosen.keys, problem.q_len, problem.kv_len, problem.causal)
     head_bytes = 2 * problem.kv_len * problem.head_dim * ELEMENT_BYTES[problem.dtype] // group
-    order, counts = _lists(
-        tiling, problem.batch, problem.heads, chosen.waves, head_bytes, device
-    )
+    order, counts = _lists(tiling, problem.batch, problem.heads, chosen.waves, head_bytes, device)
     diagonal = problem.kv_len - problem.q_len
     # On a diagonal that falls between stretches of 64 rows, a stretch has one block to mask.
     aligned = diagonal % 64 == 0

@@ -9,7 +9,6 @@ Key blocks go from right to left: only the first ones of a tile can need a mask.
 
 Import it lazily: a kernel's names are globals. The caller is ``perfkit.attention.hopper``.
 """
-# ruff: noqa: N803, N806, ANN001, ANN202, D103, PLR0915
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -41,9 +40,7 @@ _PIN = gl.constexpr(
 
 @gluon.jit
 def _pin(x):
-    return gl.inline_asm_elementwise(
-        _PIN, "=f,f", [x], dtype=gl.float32, is_pure=False, pack=1
-    )
+    return gl.inline_asm_elementwise(_PIN, "=f,f", [x], dtype=gl.float32, is_pure=False, pack=1)
 
 
 @gluon.jit
@@ -125,7 +122,10 @@ def _producer(qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, vf, free, Sk
             mbarrier.wait(qe.index(slot * NC + w), ((j >> 1) & 1) ^ 1)
             mbarrier.expect(qf.index(slot * NC + w), qd.block_type.nbytes)
             tma.async_copy_global_to_shared(
-                qd, [batch, head, row + w * 64, 0], qf.index(slot * NC + w), q_s.index(slot * NC + w)
+                qd,
+                [batch, head, row + w * 64, 0],
+                qf.index(slot * NC + w),
+                q_s.index(slot * NC + w),
             )
         head_kv = head // G
         for i in range(n):
@@ -199,7 +199,7 @@ def _softmax(s, m, l, scale, BN: gl.constexpr):
 def _step(q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, use_acc, row, col, scale, Sk, diagonal,
           turn, WG: gl.constexpr, NC: gl.constexpr, BN: gl.constexpr, ST: gl.constexpr,
           LOG_ST: gl.constexpr, MASK: gl.constexpr, CAUSAL: gl.constexpr, TAIL: gl.constexpr,
-          PING: gl.constexpr, SL: gl.constexpr, OL: gl.constexpr, PL: gl.constexpr):  # fmt: skip
+          PING: gl.constexpr, SL: gl.constexpr, PL: gl.constexpr):  # fmt: skip
     sk = it & (ST - 1)
     sv = (it - 1) & (ST - 1)
     mbarrier.wait(kf.index(sk), (it >> LOG_ST) & 1)
@@ -280,12 +280,12 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale
                 acc, p16, m, l, turn = _step(
                     q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, i > 1, row + WG * 64,
                     (n - 1 - i) * BN, scale, Sk, diagonal, turn, WG, NC, BN, ST, LOG_ST,
-                    True, CAUSAL, False, PING, SL, OL, PL)  # fmt: skip
+                    True, CAUSAL, False, PING, SL, PL)  # fmt: skip
                 it += 1
         for i in range(unmasked, n):
             acc, p16, m, l, turn = _step(
                 q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, i > 1, row, 0, scale, Sk, diagonal,
-                turn, WG, NC, BN, ST, LOG_ST, False, CAUSAL, False, PING, SL, OL, PL)  # fmt: skip
+                turn, WG, NC, BN, ST, LOG_ST, False, CAUSAL, False, PING, SL, PL)  # fmt: skip
             it += 1
 
         # The border: the next tile's first QK and softmax under this tile's last PV. After the
@@ -321,7 +321,9 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale
             turn = _give(turn, (WG + 1) % NC)
         s = warpgroup_mma_wait(1, deps=[s_t])
         if MASK:
-            s = _masked(s, row_next + WG * 64, (n_next - 1) * BN, Sk, diagonal, BN, CAUSAL, TAIL, SL)
+            s = _masked(
+                s, row_next + WG * 64, (n_next - 1) * BN, Sk, diagonal, BN, CAUSAL, TAIL, SL
+            )
         total = gl.sum(l, 1)
         p, m, l = _first_softmax(s, scale, BN)
         l = _pin(l)

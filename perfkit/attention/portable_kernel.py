@@ -5,7 +5,6 @@ blocks from left to right, those that every row sees first and without a mask.
 
 Import it lazily: a kernel's names are globals. The caller is ``perfkit.attention.portable``.
 """
-# ruff: noqa: N803, N806, ANN001, ANN202, D103
 
 import triton
 import triton.language as tl

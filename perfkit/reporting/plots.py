@@ -25,13 +25,15 @@ def draw_all(documents: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]
 
     Of cells measured twice on one machine the latest is drawn. Returns the paths written.
     """
-    paths = []
-    for name, figure in figures(documents).items():
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=DPI, metadata={"Title": title_of(figure)})
-        paths.append(folder / f"{name}.png")
-        write_whole(paths[-1], drawn.getvalue())
-    return paths
+    return [save(figure, folder / f"{name}.png") for name, figure in figures(documents).items()]
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a picture whole, titled; return its path."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, metadata={"Title": title_of(figure)})
+    write_whole(path, drawn.getvalue())
+    return path
 
 
 def figures(documents: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def read(path: Path) -> Document:
-    """Read a result file. Raises UsageError that names the file and what is wrong with it."""
+def read(path: Path, name: str = "perfkit") -> Document:
+    """Read a result file whose block ``name`` holds cells.
+
+    Raises UsageError that names the file and what is wrong with it.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); it was left as it is") from None
-    block = document.get("perfkit") if isinstance(document, dict) else None
+    block = document.get(name) if isinstance(document, dict) else None
     if not isinstance(block, dict) or not isinstance(block.get("cells"), dict):
-        raise UsageError(f"{path} was not written by perfkit: it has no perfkit.cells")
+        raise UsageError(f"{path} was not written by perfkit: it has no {name}.cells")
     if block.get("schema") != SCHEMA:
         raise UsageError(f"{path} has schema {block.get('schema')!r}, expected {SCHEMA}")
     result: Document = document
