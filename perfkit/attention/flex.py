@@ -6,11 +6,14 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch._dynamo
 
 from perfkit.attention.provider import Provider
 
 if TYPE_CHECKING:
     from perfkit.attention.problem import Problem
+
+_MOST_SHAPES = 1024
 
 
 @functools.cache
@@ -37,7 +40,9 @@ def _run(
 ) -> torch.Tensor:
     mask = _block_mask(q.shape[2], k.shape[2], q.device) if causal and q.shape[2] > 1 else None
     grouped = q.shape[1] != k.shape[1]
-    out: torch.Tensor = _compiled()(q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped)
+    # Every shape is compiled for itself; past the limit dynamo would run it unfused instead.
+    with torch._dynamo.config.patch(recompile_limit=_MOST_SHAPES):  # noqa: SLF001
+        out: torch.Tensor = _compiled()(q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped)
     return out
 
 
@@ -60,7 +65,7 @@ PROVIDERS = (
         name="flex",
         source="torch.nn.attention.flex_attention under torch.compile",
         layout="any",
-        kernels=r"flex",
+        kernels=r"flex|triton_tem",
         unavailable=_unavailable,
         unsupported=_unsupported,
         run=_run,

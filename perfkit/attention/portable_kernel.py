@@ -50,7 +50,7 @@ def _add(s, v, m, l, acc, scale, WIDEN: tl.constexpr):
     return m_new, l, acc
 
 
-@triton.jit(do_not_specialize=["heads", "group", "tiles"])
+@triton.jit(do_not_specialize=["heads", "group", "Sq", "Sk", "tiles"])
 def portable_forward(q_in, k_in, v_in, o_out, scale, heads, group, Sq, Sk, tiles,
                      qb, qh, qs, kb, kh, ks, vb, vh, vs, ob, oh, os,
                      D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, STAGES: tl.constexpr,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 _FLUSH_BYTES = 1 << 30  # many times any L2, and long enough to enqueue the timed call under
-_TAKE_S = 0.8
+_TAKE_S = 0.6
 _MOST_ROUNDS, _FEWEST_ROUNDS = 60, 10
 
 
@@ -99,7 +99,7 @@ class GpuBench:
         return used
 
     def rounds(self, turns: Sequence[Timed]) -> int:
-        """As many as fit 0.8 s a take, 10 to 60."""
+        """As many as fit 0.6 s a take, 10 to 60."""
         self.wait()
         start = time.perf_counter()
         self.round(turns)

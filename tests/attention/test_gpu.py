@@ -1,9 +1,12 @@
 """On a GPU: every kernel over the grid and over random shapes, and no write out of bounds."""
 
+import os
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -12,24 +15,18 @@ from perfkit.attention.problem import Problem
 from perfkit.measurement.attention import measure_problem
 from perfkit.measurement.watchdog import watchdog
 
-GRID = [
-    Problem(dtype, causal, batch, heads, kv_heads, q_len, kv_len, head_dim)
-    for dtype in ("bf16", "fp16")
-    for head_dim in (64, 128)
-    for causal in (False, True)
-    for batch, heads, kv_heads, q_len, kv_len in (
-        (1, 4, 4, 512, 512),
-        (2, 8, 2, 1024, 1024),
-        (1, 2, 2, 64, 64),
-        (1, 2, 1, 1, 1),
-        (3, 2, 2, 127, 129),
-        (1, 4, 2, 300, 700),
-        (2, 2, 2, 200, 72),
-        (40, 16, 16, 256, 256),
-        (1, 8, 8, 4096, 4096),
-        (1, 32, 8, 512, 512),
-    )
-]
+SIZES = (  # batch, heads, kv_heads, q_len, kv_len
+    (1, 4, 4, 512, 512),
+    (2, 8, 2, 1024, 1024),
+    (1, 2, 2, 64, 64),
+    (1, 2, 1, 1, 1),
+    (3, 2, 2, 127, 129),
+    (1, 4, 2, 300, 700),
+    (2, 2, 2, 200, 72),
+    (40, 16, 16, 256, 256),
+    (1, 8, 8, 4096, 4096),
+    (1, 32, 8, 512, 512),
+)
 
 
 class OnlyOutputs:
@@ -37,35 +34,38 @@ class OnlyOutputs:
 
     times_mean_something = False
 
-    def __init__(self):
+    def __init__(self) -> None:
         import torch
 
         self.device = torch.device("cuda", 0)
 
-    def poison(self, like):
+    def poison(self, like: Any) -> None:
         import torch
 
         torch.full_like(like, float("nan"))
 
-    def wait(self):
+    def wait(self) -> None:
         import torch
 
         torch.cuda.synchronize()
 
-    def kernels(self, _call):
+    def kernels(self, call: Any) -> dict[str, int]:
+        del call
         return {}
 
-    def before(self, call, _cache):
+    def before(self, call: Any, cache: str) -> Any:
+        del cache
         return call
 
-    def rounds(self, _turns):
+    def rounds(self, turns: Any) -> int:
+        del turns
         return 1
 
-    def round(self, turns):
+    def round(self, turns: Any) -> list[float]:
         return [float(turn.call() is not None) for turn in turns]
 
 
-def assert_right(problems):
+def assert_right(problems: Iterable[Problem]) -> set[str]:
     bench = OnlyOutputs()
     wrong, judged = [], set()
     for problem in problems:
@@ -79,12 +79,17 @@ def assert_right(problems):
 
 
 @pytest.mark.gpu(min_cc=(9, 0))
-def test_the_whole_grid_agrees_with_fp32():
-    assert assert_right(GRID) == set(registry.OURS)
+@pytest.mark.parametrize("head_dim", [64, 128])
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_the_whole_grid_agrees_with_fp32(dtype: str, head_dim: int) -> None:
+    problems = [
+        Problem(dtype, causal, *sizes, head_dim) for causal in (False, True) for sizes in SIZES
+    ]
+    assert assert_right(problems) == set(registry.OURS)
 
 
 @pytest.mark.gpu(min_cc=(9, 0))
-def test_decode_agrees_with_fp32():
+def test_decode_agrees_with_fp32() -> None:
     problems = [
         Problem("bf16", causal, batch, heads, kv_heads, 1, kv_len, head_dim)
         for causal in (False, True)
@@ -101,7 +106,7 @@ def test_decode_agrees_with_fp32():
 
 
 @pytest.mark.gpu(min_cc=(9, 0))
-def test_random_shapes_agree_with_fp32():
+def test_random_shapes_agree_with_fp32() -> None:
     draw = random.Random(20261124)
     problems = []
     for _ in range(24):
@@ -122,7 +127,7 @@ def test_random_shapes_agree_with_fp32():
 
 
 @pytest.mark.gpu(min_cc=(9, 0))
-def test_large_scores_neither_overflow_nor_vanish():
+def test_large_scores_neither_overflow_nor_vanish() -> None:
     import torch
 
     for name in ("triton", "triton-hopper"):
@@ -134,7 +139,7 @@ def test_large_scores_neither_overflow_nor_vanish():
 
 
 @pytest.mark.gpu(min_cc=(9, 0))
-def test_sdpa_takes_the_layout_that_transformers_hands_over():
+def test_sdpa_takes_the_layout_that_transformers_hands_over() -> None:
     import torch
 
     from perfkit.attention import sdpa
@@ -167,21 +172,21 @@ for name, q_len, kv_len, head_dim in (
 
 @pytest.mark.gpu(min_cc=(9, 0))
 @pytest.mark.slow
-def test_no_kernel_writes_out_of_bounds():
+def test_no_kernel_writes_out_of_bounds() -> None:
     tool = shutil.which("compute-sanitizer")
     if tool is None:
         pytest.skip("needs compute-sanitizer from the CUDA toolkit")
     done = subprocess.run(
         [tool, "--error-exitcode=9", sys.executable, "-c", SANITIZED],
         capture_output=True, text=True, timeout=400, check=False,
-        env=dict(__import__("os").environ, PYTORCH_NO_CUDA_MEMORY_CACHING="1"),
+        env=os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert "ERROR SUMMARY: 0 errors" in done.stdout
 
 
 @pytest.mark.gpu
-def test_a_stuck_kernel_ends_the_process_and_is_named():
+def test_a_stuck_kernel_ends_the_process_and_is_named() -> None:
     code = (
         "import torch\n"
         "from perfkit.measurement.watchdog import watchdog\n"
@@ -197,6 +202,6 @@ def test_a_stuck_kernel_ends_the_process_and_is_named():
     assert "triton on a-problem" in done.stderr
 
 
-def test_the_watchdog_lets_what_ends_in_time_go_on():
+def test_the_watchdog_lets_what_ends_in_time_go_on() -> None:
     with watchdog(30.0, "nothing"):
         pass
