@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import itertools
 import shutil
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ def report() -> Table:
     table = Table(title=f"{machine.name}  ({machine.key})")
     for heading in ("part", "state", "what follows"):
         table.add_column(heading, overflow="fold")
-    for row in (*_packages(), *_hardware(found), *_precisions(found), *_matrices(found)):
+    parts = (_packages(), _hardware(found), _precisions(found), _attention(found), _matrices(found))
+    for row in itertools.chain(*parts):
         table.add_row(*row)
     return table
 
@@ -70,6 +72,23 @@ def _precisions(found: tuple[Gpu, ...]) -> list[tuple[str, str, str]]:
                     prompt_len=1, new_tokens=1)  # fmt: skip
         reason = backend(case.backend).unsupported(case, "cuda" if found else "cpu")
         rows.append((precision, "[yellow]unsupported[/]" if reason else "runs", reason or ""))
+    return rows
+
+
+def _attention(found: tuple[Gpu, ...]) -> list[tuple[str, str, str]]:
+    if importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+    from rich.markup import escape
+
+    from perfkit.attention import registry
+
+    device = torch.device("cuda" if found else "cpu")
+    rows = []
+    for name in registry.NAMES:
+        reason = registry.provider(name).unavailable(device)
+        state = "[yellow]skips[/]" if reason else "runs"
+        rows.append((f"attention {name}", state, escape(reason or "")))
     return rows
 
 

@@ -103,17 +103,22 @@ def _lists(
     return packed.to(device), counts.to(device)
 
 
-def _descriptor(x: torch.Tensor, rows: int) -> Any:
+@functools.lru_cache(maxsize=32)
+def _layout(rows: int, head_dim: int, dtype: torch.dtype) -> Any:
     import torch
     from triton.experimental.gluon import language as gl
+
+    element = gl.bfloat16 if dtype == torch.bfloat16 else gl.float16
+    return gl.NVMMASharedLayout.get_default_for([1, 1, rows, head_dim], element)
+
+
+def _descriptor(x: torch.Tensor, rows: int) -> Any:
     from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-    dtype = gl.bfloat16 if x.dtype == torch.bfloat16 else gl.float16
-    block = [1, 1, rows, x.shape[3]]
-    layout = gl.NVMMASharedLayout.get_default_for(block, dtype)
     strides = [x.shape[3] if n == 1 else s for n, s in zip(x.shape, x.stride(), strict=True)]
     strides[3] = 1
-    return TensorDescriptor(x, list(x.shape), strides, block, layout)
+    layout = _layout(rows, x.shape[3], x.dtype)
+    return TensorDescriptor(x, list(x.shape), strides, [1, 1, rows, x.shape[3]], layout)
 
 
 def attention(

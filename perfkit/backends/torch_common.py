@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfkit.backends.engine import Loaded
+from perfkit.errors import unknown
 from perfkit.inputs import models
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ _BF16_CC = (8, 0)
 
 def unsupported(case: Case, device: str) -> str | None:
     """Return why PyTorch cannot run this case on ``device``, or None."""
-    if case.attention not in ATTENTION:
-        return f"attention provider {case.provider!r} is not known to {case.backend}; known: none"
+    if case.provider is not None:
+        refused = _provider_refused(case.provider, device)
+        if refused is not None:
+            return refused
     if case.tp != 1:
         return f"{case.backend} runs on one device: tp {case.tp} needs tensor parallelism"
     if device == "cpu" and case.precision == "fp16":
@@ -34,6 +37,38 @@ def unsupported(case: Case, device: str) -> str | None:
             found = ".".join(map(str, capability))
             return f"bf16 needs compute capability 8.0 or higher, found {found}"
     return None
+
+
+def _provider_refused(name: str, device: str) -> str | None:
+    """Return why no model on ``device`` can use this attention provider, or None."""
+    import torch
+
+    from perfkit.attention import registry
+    from perfkit.attention.transformers_hook import DECODE_ONLY, decode_provider
+
+    if name not in registry.NAMES:
+        return unknown("attention provider", name, registry.NAMES)
+    if name in DECODE_ONLY:
+        return f"{name} computes decode steps alone: name a provider that computes prompts too"
+    for part in dict.fromkeys((name, decode_provider(name))):
+        absent = registry.provider(part).unavailable(torch.device(device))
+        if absent is not None:
+            return f"attention provider {part}: {absent}"
+    return None
+
+
+def implementation(case: Case) -> tuple[str, dict[str, str]]:
+    """Return transformers' name of the case's attention, and what the notes must say of it."""
+    if case.provider is None:
+        name = ATTENTION[case.attention]
+        return name, {"attention_implementation": name}
+    from perfkit.attention.transformers_hook import decode_provider, register
+
+    name = register(case.provider)
+    return name, {
+        "attention_implementation": name,
+        "attention_decode": decode_provider(case.provider),
+    }
 
 
 def load_key(case: Case) -> Hashable:

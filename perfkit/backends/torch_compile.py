@@ -9,7 +9,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from perfkit.backends.torch_common import ATTENTION, load, load_key, unsupported
+from perfkit.backends import torch_common
+from perfkit.backends.torch_common import ATTENTION, load, load_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from perfkit.cases import Case
 
 __all__ = ["CompiledEngine", "build", "load", "load_key", "unsupported"]
+
+
+def unsupported(case: Case, device: str) -> str | None:
+    """Return why this loop cannot run the case on ``device``, or None."""
+    if case.provider is not None:
+        return (
+            "the static cache is longer than what is valid in it, and attention providers take no "
+            "mask: use torch-eager, or plain fmha"
+        )
+    return torch_common.unsupported(case, device)
 
 
 def build(loaded: Loaded, case: Case) -> CompiledEngine:

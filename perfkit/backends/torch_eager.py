@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perfkit.backends.torch_common import ATTENTION, load, load_key, unsupported
+from perfkit.backends.torch_common import implementation, load, load_key, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,21 +19,18 @@ __all__ = ["EagerEngine", "build", "load", "load_key", "unsupported"]
 
 def build(loaded: Loaded, case: Case) -> EagerEngine:
     """Point the shared model at the case's attention; nothing is compiled."""
-    return EagerEngine(loaded, ATTENTION[case.attention])
+    return EagerEngine(loaded, case)
 
 
 class EagerEngine:
     """One call of ``generate`` a round; each token is stamped by a stopping criterion."""
 
-    def __init__(self, loaded: Loaded, attention: str) -> None:
-        """Keep the model; ``attention`` is transformers' name of it."""
+    def __init__(self, loaded: Loaded, case: Case) -> None:
+        """Keep the model and give it the case's attention."""
+        attention, said = implementation(case)
         self._model = loaded.model
         self._model.set_attn_implementation(attention)
-        self.notes: Mapping[str, object] = {
-            "cache": "dynamic",
-            "compiled": False,
-            "attention_implementation": attention,
-        }
+        self.notes: Mapping[str, object] = {"cache": "dynamic", "compiled": False, **said}
 
     def generate(
         self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]

@@ -10,13 +10,18 @@ if TYPE_CHECKING:
 
 # First match wins. Names are those of kernels (CUDA) or operators (CPU).
 _CLASSES: tuple[tuple[str, str], ...] = (
+    ("triton-hopper", r"^attention_forward"),
+    ("triton-decode", r"^decode_forward"),
+    ("triton", r"^portable_forward"),
     ("cudnn", r"cudnn.*(sdpa|fmha|attention|flash)|(sdpa|flash).*cudnn"),
     ("flash", r"flash_fwd|flash::|pytorch_flash|flash_attention_for_cpu|_flash_attention_forward"),
     ("efficient", r"fmha_cutlass|mem_eff|efficient_attention|AttentionKernel"),
     ("flex", r"flex_attention"),
     ("materialised", r"softmax"),
 )
-_KEPT = re.compile(r"softmax|attention|flash|fmha|sdpa", re.IGNORECASE)
+_KEPT = re.compile(
+    r"softmax|attention|flash|fmha|sdpa|^decode_forward|^portable_forward", re.IGNORECASE
+)
 _TOP = 12
 
 

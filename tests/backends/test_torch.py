@@ -56,6 +56,18 @@ def test_the_compiled_loop_gives_eagers_tokens_and_logits(monkeypatch: pytest.Mo
     own.release()
 
 
+@pytest.mark.parametrize("provider", ["math", "torch-flash"])
+def test_any_provider_can_be_the_models_attention(provider: str) -> None:
+    eager = engine(case("torch-eager/llama-tiny/fp32/nofmha"))
+    tokens = eager.generate(IDS, 5, lambda: None)
+    expected = list(eager.forced_logits(IDS, tokens[:, :4]))
+    named = engine(case(f"torch-eager/llama-tiny/fp32/fmha={provider}"))
+    assert named.notes["attention_decode"] == provider
+    for ours, theirs in zip(named.forced_logits(IDS, tokens[:, :4]), expected, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+    assert torch.equal(named.generate(IDS, 5, lambda: None), tokens)
+
+
 @pytest.mark.slow
 def test_the_compiled_step_gives_eagers_tokens() -> None:
     own = engine(case("torch-compile/llama-tiny/fp32/fmha"))
@@ -68,7 +80,10 @@ def test_the_compiled_step_gives_eagers_tokens() -> None:
     ("text", "device", "words"),
     [
         ("torch-eager/llama-tiny/fp16/fmha", "cpu", "use bf16"),
-        ("torch-eager/llama-tiny/bf16/fmha=magic", "cpu", "'magic' is not known"),
+        ("torch-eager/llama-tiny/bf16/fmha=triton-decode", "cpu", "decode steps alone"),
+        ("torch-eager/llama-tiny/bf16/fmha=triton-hopper", "cpu", "needs a Hopper GPU"),
+        ("torch-compile/llama-tiny/bf16/fmha=math", "cpu", "use torch-eager"),
+        ("torch-eager/llama-tiny/bf16/fmha=magic", "cpu", "unknown attention provider 'magic'"),
     ],
 )
 def test_what_cannot_run_says_why(text: str, device: str, words: str) -> None:
