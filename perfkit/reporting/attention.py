@@ -108,8 +108,13 @@ def _rates(listed: Sequence[Row], words: str, *, decode: bool) -> Table:
 
     unit, scale = ("GB/s of K and V", _GB) if decode else ("TFLOP/s", _TFLOP)
     ceiling = "read" if decode else "GEMM"
-    timed = {name for row in listed for name in row.cells if row.rate(name) is not None}
-    providers = [name for name in NAMES if name in timed]
+    shown = {
+        name
+        for row in listed
+        for name, cell in row.cells.items()
+        if cell["verdict"] != "unsupported"
+    }
+    providers = [name for name in NAMES if name in shown]
     table = Table(title=f"Attention, {unit}: {words}", title_justify="left")
     table.add_column("problem", no_wrap=True)
     for name in providers:
