@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,23 @@ _TRITON_CC = (8, 0)
 
 @dataclass(frozen=True)
 class Rule:
-    """On ``capability``: decode or prefill of these head_dims goes to ``provider``."""
+    """On ``capability``: decode or prefill of these head_dims goes to ``provider``.
+
+    ``below_kv_bytes`` limits it to problems whose K and V are smaller.
+    """
 
     capability: tuple[int, int]
     decode: bool
     head_dims: tuple[int, ...]
     provider: str
+    below_kv_bytes: float = math.inf
 
 
 # Measured on an H200: docs/attention.md has the figures, baselines/ the JSON they come from.
 RULES = (
-    Rule((9, 0), decode=False, head_dims=(64, 128), provider="triton-hopper"),
-    Rule((9, 0), decode=True, head_dims=(64, 128), provider="triton-decode"),
+    Rule((9, 0), False, (64, 128), "triton-hopper"),
+    Rule((9, 0), True, (64, 128), "triton-decode", below_kv_bytes=100e6),
+    Rule((9, 0), True, (64, 128), "torch-cudnn"),
 )
 
 
@@ -49,8 +55,9 @@ def by_table(problem: Problem, capability: tuple[int, int]) -> str:
 
     if problem.dtype != "fp32":
         for rule in RULES:
-            fits = rule.decode == problem.is_decode and problem.head_dim in rule.head_dims
-            if rule.capability == capability and fits:
+            kind = rule.decode == problem.is_decode and problem.head_dim in rule.head_dims
+            small = problem.kv_bytes < rule.below_kv_bytes
+            if rule.capability == capability and kind and small:
                 return rule.provider
     if capability >= _TRITON_CC:
         plain = "triton-decode" if problem.is_decode else "triton"
