@@ -169,6 +169,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Turn Triton's interpreter on where the CPU is measured.
+
+    The switch counts when triton is imported for the first time, which any test may do.
+    """
+    from perfkit.pytest_plugin import session_device
+
+    if session_device(config) == "cpu":
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of every problem, provider and cache state."""
     if _CELL not in metafunc.fixturenames:
@@ -248,8 +260,6 @@ def attention_measured(request: pytest.FixtureRequest) -> Callable[[AttentionCel
     """Return a function that measures a cell; skips where the machine cannot run it."""
     session = request.config.stash[SESSION]
     device = "cuda" if request.node.get_closest_marker("gpu") else "cpu"
-    if device == "cpu":
-        os.environ.setdefault("TRITON_INTERPRET", "1")
 
     def run(cell: AttentionCell) -> Outcome:
         with warnings.catch_warnings():

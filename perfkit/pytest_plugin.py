@@ -83,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if storing and option.benchmark_storage == "file://./.benchmarks":
         from perfkit.machine.identity import identify
 
-        key = identify(_device(config)).key
+        key = identify(session_device(config)).key
         option.benchmark_storage = f"file://{config.rootpath / 'baselines' / key}"
     if option.benchmark_compare and option.benchmark_storage.startswith("file://"):
         from perfkit.results.store import check_benchmarks
@@ -94,7 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(str(error)) from None
 
 
-def _device(config: pytest.Config) -> str:
+def session_device(config: pytest.Config) -> str:
     """Return "cpu" or "cuda": a session measures one device."""
     asked = config.getoption("perfkit_device")
     if asked != "auto":
@@ -138,7 +138,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     from perfkit.sitting import SITTING, Sitting
 
-    sitting = Sitting(config, _device(config))
+    sitting = Sitting(config, session_device(config))
     config.stash[SITTING] = sitting
     for item in items:
         case = _case_of(item)

@@ -39,8 +39,8 @@ RULES = (
 def choose(problem: Problem, device: torch.device) -> str:
     """Return the provider for this problem on this device.
 
-    The first rule that fits; without one plain Triton on a GPU of capability 8.0 or higher, and
-    "math" for what Triton's kernels do not take and on a CPU.
+    The first rule that fits and whose provider computes the problem; without one plain Triton on a
+    GPU of capability 8.0 or higher, and "math" for what Triton's kernels do not take and on a CPU.
     """
     if device.type != "cuda":
         return "math"
@@ -51,16 +51,21 @@ def choose(problem: Problem, device: torch.device) -> str:
 
 def by_table(problem: Problem, capability: tuple[int, int]) -> str:
     """Return the provider for a CUDA GPU of this compute capability."""
-    from perfkit.attention.registry import provider
-
     if problem.dtype != "fp32":
         for rule in RULES:
             kind = rule.decode == problem.is_decode and problem.head_dim in rule.head_dims
             small = problem.kv_bytes < rule.below_kv_bytes
-            if rule.capability == capability and kind and small:
+            fits = rule.capability == capability and kind and small
+            if fits and _computes(rule.provider, problem):
                 return rule.provider
     if capability >= _TRITON_CC:
         plain = "triton-decode" if problem.is_decode else "triton"
-        if provider(plain).unsupported(problem) is None:
+        if _computes(plain, problem):
             return plain
     return "math"
+
+
+def _computes(name: str, problem: Problem) -> bool:
+    from perfkit.attention.registry import provider
+
+    return provider(name).unsupported(problem) is None

@@ -194,7 +194,7 @@ def _prefill(problem: Problem) -> str | None:
         return "is built for prompts, got q_len 1"
     if problem.causal and problem.q_len != problem.kv_len:
         return (
-            "its causal alignment for unequal lengths is not documented, got"
+            "its causal mask was judged for equal lengths alone, got"
             f" q_len {problem.q_len} and kv_len {problem.kv_len}"
         )
     return _half(problem)

@@ -83,11 +83,18 @@ def require(provider: Provider, problem: Problem, device: torch.device) -> None:
 def check_layout(provider: Provider, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
     """Refuse a memory order that the provider could only read through a hidden copy."""
     for name, x in (("q", q), ("k", k), ("v", v)):
-        if not fits_layout(x, provider.layout):
+        if fits_layout(x, provider.layout):
+            continue
+        whole = _ALIGNMENT_BYTES // x.element_size()
+        if provider.layout == "any" and x.shape[-1] % whole:
             raise UsageError(
-                f"{name} has strides {x.stride()} for shape {tuple(x.shape)}: {provider.name} reads"
-                f" {_WANTED[provider.layout]}; convert it with perfkit.attention.inputs.laid_out"
+                f"{name} has head_dim {x.shape[-1]} in {x.dtype}: {provider.name} reads rows of"
+                f" whole {_ALIGNMENT_BYTES} bytes, so expected a multiple of {whole}"
             )
+        raise UsageError(
+            f"{name} has strides {x.stride()} for shape {tuple(x.shape)}: {provider.name} reads"
+            f" {_WANTED[provider.layout]}; convert it with perfkit.attention.inputs.laid_out"
+        )
 
 
 _WANTED = {
@@ -114,4 +121,7 @@ def laid_out(x: torch.Tensor, layout: str) -> torch.Tensor:
         return x
     if layout == "bshd":
         return x.transpose(1, 2).contiguous().transpose(1, 2)
-    return x.contiguous()
+    import torch
+
+    # contiguous() would hand back a contiguous view that begins between two multiples of 16 bytes.
+    return x.clone(memory_format=torch.contiguous_format)

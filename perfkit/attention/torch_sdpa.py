@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from perfkit.attention.provider import Provider
+from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
     from perfkit.attention.problem import Problem
@@ -25,6 +26,8 @@ def _run(
     causal: bool,
     scale: float,
 ) -> torch.Tensor:
+    if q.is_cuda and q.dtype == torch.float32 and backend is SDPBackend.FLASH_ATTENTION:
+        raise UsageError("torch-flash computes in bf16 or fp16 on a GPU, got fp32")
     # One row sees every key; torch would align it at the top left, where it sees only the first.
     masked = causal and q.shape[2] > 1
     grouped = q.shape[1] != k.shape[1]
@@ -62,12 +65,6 @@ def _flash(problem: Problem) -> str | None:
     return _top_left(problem)
 
 
-def _flash_cuda(problem: Problem) -> str | None:
-    if problem.dtype == "fp32" and torch.cuda.is_available():
-        return "computes in bf16 or fp16 on a GPU, got fp32"
-    return _flash(problem)
-
-
 def _efficient(problem: Problem) -> str | None:
     if problem.heads != problem.kv_heads:
         return "has no grouped heads; expanding K and V would be a hidden copy"
@@ -89,7 +86,7 @@ PROVIDERS = (
         layout="any",
         kernels=r"flash",
         unavailable=_flash_unavailable,
-        unsupported=_flash_cuda,
+        unsupported=_flash,
         run=functools.partial(_run, SDPBackend.FLASH_ATTENTION),
     ),
     Provider(

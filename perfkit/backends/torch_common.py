@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perfkit.architectures import ARCHITECTURES
 from perfkit.backends.engine import Loaded
 from perfkit.errors import unknown
 from perfkit.inputs import models
@@ -11,6 +12,7 @@ from perfkit.inputs import models
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from perfkit.attention.problem import Problem
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
 
@@ -22,7 +24,7 @@ _BF16_CC = (8, 0)
 def unsupported(case: Case, device: str) -> str | None:
     """Return why PyTorch cannot run this case on ``device``, or None."""
     if case.provider is not None:
-        refused = _provider_refused(case.provider, device)
+        refused = _provider_refused(case, case.provider, device)
         if refused is not None:
             return refused
     if case.tp != 1:
@@ -39,8 +41,8 @@ def unsupported(case: Case, device: str) -> str | None:
     return None
 
 
-def _provider_refused(name: str, device: str) -> str | None:
-    """Return why no model on ``device`` can use this attention provider, or None."""
+def _provider_refused(case: Case, name: str, device: str) -> str | None:
+    """Return why the case's model on ``device`` cannot use this attention provider, or None."""
     import torch
 
     from perfkit.attention import registry
@@ -54,7 +56,32 @@ def _provider_refused(name: str, device: str) -> str | None:
         absent = registry.provider(part).unavailable(torch.device(device))
         if absent is not None:
             return f"attention provider {part}: {absent}"
+    for problem in _problems(case):
+        part = decode_provider(name) if problem.is_decode else name
+        refused = registry.provider(part).unsupported(problem)
+        if refused is not None:
+            return f"attention provider {part}: {refused}"
     return None
+
+
+def _problems(case: Case) -> list[Problem]:
+    """Return what a named model asks of its attention: the prompt, then a decode step if any.
+
+    A local folder's shape is not known before it is read: none.
+    """
+    from perfkit.attention.problem import Problem
+
+    arch = ARCHITECTURES.get(case.model)
+    if arch is None:
+        return []
+    lengths = [(case.prompt_len, case.prompt_len)]
+    if case.new_tokens > 1:
+        lengths.append((1, case.prompt_len + 1))
+    return [
+        Problem(case.precision, q_len > 1, case.batch, arch.heads, arch.kv_heads, q_len, kv_len,
+                arch.head_dim)
+        for q_len, kv_len in lengths
+    ]  # fmt: skip
 
 
 def implementation(case: Case) -> tuple[str, dict[str, str]]:

@@ -19,15 +19,15 @@ __all__ = ["EagerEngine", "build", "load", "load_key", "unsupported"]
 
 def build(loaded: Loaded, case: Case) -> EagerEngine:
     """Point the shared model at the case's attention; nothing is compiled."""
-    return EagerEngine(loaded, case)
+    attention, said = implementation(case)
+    return EagerEngine(loaded, attention, said)
 
 
 class EagerEngine:
     """One call of ``generate`` a round; each token is stamped by a stopping criterion."""
 
-    def __init__(self, loaded: Loaded, case: Case) -> None:
-        """Keep the model and give it the case's attention."""
-        attention, said = implementation(case)
+    def __init__(self, loaded: Loaded, attention: str, said: Mapping[str, str]) -> None:
+        """Keep the model; ``attention`` is transformers' name of it, ``said`` goes to the notes."""
         self._model = loaded.model
         self._model.set_attn_implementation(attention)
         self.notes: Mapping[str, object] = {"cache": "dynamic", "compiled": False, **said}

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perfkit.attention import inputs, registry
+from perfkit.errors import UsageError
 from perfkit.measurement.bench import Timed
 from perfkit.measurement.watchdog import watchdog
 
@@ -134,6 +135,8 @@ def _check(
         out = call()
         bench.wait()
         kernels = bench.kernels(call)
+    except UsageError as error:
+        return Outcome("unsupported", str(error)), call
     except torch.OutOfMemoryError as error:
         return Outcome("oom", str(error).splitlines()[0]), call
     except Exception as error:  # law 5: one provider's failure loses no other's cells

@@ -53,3 +53,13 @@ def test_grouped_heads_read_their_key_head() -> None:
     whole = reference(q, k, v, False, SCALE)
     third = reference(q[:, 2:3], k[:, 1:], v[:, 1:], False, SCALE)
     assert torch.equal(whole[:, 2:3], third)
+
+
+def test_a_nan_among_the_inputs_is_not_hidden_where_some_rows_see_no_key() -> None:
+    torch.manual_seed(7)
+    q, k, v = torch.randn(1, 1, 5, 8), torch.randn(1, 1, 2, 8), torch.randn(1, 1, 2, 8)
+    q[0, 0, 4, 0] = float("nan")
+    out = reference(q, k, v, True, SCALE)
+    assert (out[0, 0, :3] == 0).all()
+    assert out[0, 0, 3].isfinite().all()
+    assert out[0, 0, 4].isnan().all()

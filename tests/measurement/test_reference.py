@@ -35,7 +35,7 @@ def judge_right_and_wrong(asked: Case, slot: Slot, references: References) -> No
     loaded = slot._loaded
     assert loaded is not None
     for fault in FAULTS:
-        wrong = EagerEngine(loaded, plant(fault))
+        wrong = EagerEngine(loaded, plant(fault), {})
         judged = references.check(asked, wrong, wrong.generate(ids, 6, lambda: None))
         assert judged.status == "diverged", (fault, judged)
 
