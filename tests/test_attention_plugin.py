@@ -87,7 +87,8 @@ def test_a_session_gives_every_cell_a_verdict_and_an_entry_to_what_ran(
     assert len(names) == 4
     entry = written["benchmarks"][0]["extra_info"]
     assert entry["flop_per_s"] is None
-    assert entry["accuracy"]["ok"] is True
+    assert entry["verdict"] == "ok"
+    assert block["cells"][f"math/{prefix}/cold"]["accuracy"]["ok"] is True
     journal = (pytester.path / "j.attention.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["id"] for line in journal] == list(block["cells"])
 
