@@ -25,8 +25,9 @@ class Config:
     """How a problem is cut.
 
     ``keys`` of a block, warpgroups (``groups``) of 64 query rows, ``stages`` of K and V in shared
-    memory, whether the warpgroups take ``turns`` on the tensor cores, and how many ``waves`` of
-    tiles the heads at work make up.
+    memory, whether the warpgroups take ``turns`` on the tensor cores, how many ``waves`` of tiles
+    the heads at work make up, whether a ``single`` tile a program makes lists superfluous, and
+    whether the rescale of the accumulators is ``lazy``.
     """
 
     keys: int
@@ -35,6 +36,7 @@ class Config:
     turns: bool = False
     waves: float = 1.0
     single: bool = False
+    lazy: bool = False
 
 
 def config(problem: Problem, multiprocessors: int) -> Config:
@@ -45,7 +47,7 @@ def config(problem: Problem, multiprocessors: int) -> Config:
     if tiles <= multiprocessors and aligned:
         return Config(128, 2, stages, single=True)
     if not aligned:
-        return Config(128, 2, stages)
+        return Config(128, 2, stages, lazy=problem.head_dim == 128)
     if problem.head_dim == 128:
         return _wide(problem, tiles / multiprocessors)
     return _narrow(problem)
@@ -54,15 +56,16 @@ def config(problem: Problem, multiprocessors: int) -> Config:
 def _wide(problem: Problem, waves: float) -> Config:
     """head_dim 128: shared memory holds two stages of 128 keys."""
     if not problem.causal:
-        return Config(128, 2, 2, turns=True, waves=0.5 if problem.q_len <= 4096 else 1.0)
+        waves = 0.5 if problem.q_len <= 4096 else 1.0
+        return Config(128, 2, 2, turns=True, waves=waves, lazy=True)
+    grouped = problem.heads > problem.kv_heads
     if problem.q_len <= 512:
-        return Config(64, 2, 4, waves=2.0)
+        return Config(64, 2, 4, waves=2.0, lazy=grouped)
     if problem.q_len <= 1024:
-        return Config(128, 2, 2, waves=2.0)
+        return Config(128, 2, 2, waves=2.0, lazy=True)
     if problem.q_len <= 2048:
-        few = waves < 8 and problem.heads == problem.kv_heads
-        return Config(128, 2, 2, waves=2.0 if few else 4.0)
-    return Config(128, 2, 2, waves=1.0)
+        return Config(128, 2, 2, waves=4.0 if grouped or waves >= 8 else 2.0, lazy=True)
+    return Config(128, 2, 2, waves=1.0, lazy=True)
 
 
 def _narrow(problem: Problem) -> Config:
@@ -70,11 +73,11 @@ def _narrow(problem: Problem) -> Config:
     if not problem.causal:
         if problem.q_len <= 512:
             return Config(128, 2, 4, turns=True)
-        return Config(128, 3, 4, turns=problem.q_len <= 4096)
-    for q_len, groups, waves in ((512, 2, 1.0), (1024, 2, 0.5), (2048, 2, 4.0), (4096, 3, 0.5)):
+        return Config(128, 3, 4, turns=problem.q_len <= 4096, lazy=True)
+    for q_len, waves in ((512, 1.0), (1024, 0.5), (2048, 4.0)):
         if problem.q_len <= q_len:
-            return Config(128, groups, 4, waves=waves)
-    return Config(128, 3, 4, waves=4.0)
+            return Config(128, 2, 4, waves=waves)
+    return Config(128, 3, 4, waves=0.5 if problem.q_len <= 4096 else 4.0, lazy=True)
 
 
 @functools.lru_cache(maxsize=64)
@@ -113,6 +116,7 @@ def _layout(rows: int, head_dim: int, dtype: torch.dtype) -> Any:
 
 
 def _descriptor(x: torch.Tensor, rows: int) -> Any:
+    """Describe (B, H, S, D) memory to TMA, in blocks of ``rows``; what lies outside reads as 0."""
     from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
     strides = [x.shape[3] if n == 1 else s for n, s in zip(x.shape, x.stride(), strict=True)]
@@ -204,6 +208,7 @@ def _launch_persistent(
         MORE=problem.causal and not aligned,
         SKIP=problem.causal and aligned and tiling.rows != chosen.keys,
         PING=chosen.turns and not problem.causal,
+        LAZY=chosen.lazy,
         CONSUMER_REGS=consumer,
         PRODUCER_REGS=producer,
         num_warps=4,

@@ -43,6 +43,35 @@ def _pin(x):
     return gl.inline_asm_elementwise(_PIN, "=f,f", [x], dtype=gl.float32, is_pure=False, pack=1)
 
 
+def _rescaling(n: int) -> str:
+    """PTX: n accumulators times their rows' factors, passed over where all of a warp's are one."""
+    factors = [f"${2 * n + i}" for i in range(n)]
+    move = " ".join(f"mov.b32 ${i}, ${n + i};" for i in range(n))
+    multiply = " ".join(f"mul.f32 ${i}, ${i}, {factors[i]};" for i in range(n))
+    return (
+        "{ .reg .pred p; .reg .pred q; "
+        f"setp.neu.f32 p, {factors[0]}, 0f3F800000; setp.neu.or.f32 p, {factors[2]}, 0f3F800000, p; "
+        f"vote.sync.any.pred q, p, 0xffffffff; {move} @!q bra.uni SAME; {multiply} SAME: }}"
+    )
+
+
+_RESCALE = gl.constexpr(_rescaling(32))
+_RESCALE_CONSTRAINTS = gl.constexpr(",".join(["=f"] * 32 + ["f"] * 64))
+
+
+@gluon.jit
+def _rescale(acc, alpha, LAZY: gl.constexpr):
+    factor = _row_factor(alpha, acc)
+    if LAZY:
+        # A thread's accumulators lie in two rows, in turns of two: _RESCALE tests one of each.
+        _, factor = gl.broadcast(acc, factor)
+        acc = gl.inline_asm_elementwise(_RESCALE, _RESCALE_CONSTRAINTS, [acc, factor],
+                                        dtype=gl.float32, is_pure=True, pack=32)  # fmt: skip
+    else:
+        acc = acc * factor
+    return acc
+
+
 @gluon.jit
 def _turn(t, asm: gl.constexpr):
     return gl.inline_asm_elementwise(asm, "=r,r", [t], dtype=gl.int32, is_pure=False, pack=1)
@@ -188,8 +217,10 @@ def _first_softmax(s, scale, BN: gl.constexpr):
 
 
 @gluon.jit
-def _softmax(s, m, l, scale, BN: gl.constexpr):
+def _softmax(s, m, l, scale, BN: gl.constexpr, LAZY: gl.constexpr):
     m_new = gl.maximum(m, gl.max(s, 1) * scale)
+    if LAZY:  # a maximum behind by up to 8 leaves p below 2^8, and most steps without a rescale
+        m_new = gl.where(m_new > m + 8.0, m_new, m)
     alpha = gl.exp2(m - m_new)
     p = gl.exp2(s * scale - gl.expand_dims(m_new, 1))
     return p, alpha, m_new, l * _row_factor(alpha, l) + _partial_sums(p, BN)
@@ -199,7 +230,7 @@ def _softmax(s, m, l, scale, BN: gl.constexpr):
 def _step(q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, use_acc, row, col, scale, Sk, diagonal,
           turn, WG: gl.constexpr, NC: gl.constexpr, BN: gl.constexpr, ST: gl.constexpr,
           LOG_ST: gl.constexpr, MASK: gl.constexpr, CAUSAL: gl.constexpr, TAIL: gl.constexpr,
-          PING: gl.constexpr, SL: gl.constexpr, PL: gl.constexpr):  # fmt: skip
+          PING: gl.constexpr, SL: gl.constexpr, PL: gl.constexpr, LAZY: gl.constexpr):  # fmt: skip
     sk = it & (ST - 1)
     sv = (it - 1) & (ST - 1)
     mbarrier.wait(kf.index(sk), (it >> LOG_ST) & 1)
@@ -216,11 +247,11 @@ def _step(q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, use_acc, row, col, scal
     s = warpgroup_mma_wait(1, deps=[s_t])
     if MASK:
         s = _masked(s, row, col, Sk, diagonal, BN, CAUSAL, TAIL, SL)
-    p, alpha, m, l = _softmax(s, m, l, scale, BN)
+    p, alpha, m, l = _softmax(s, m, l, scale, BN, LAZY)
     l = _pin(l)
     acc = warpgroup_mma_wait(0, deps=[o_t])
     mbarrier.arrive(free.index(sk), count=1)
-    acc = acc * _row_factor(alpha, acc)
+    acc = _rescale(acc, alpha, LAZY)
     p16 = gl.convert_layout(p.to(q.dtype), PL)
     return acc, p16, m, l, turn
 
@@ -230,7 +261,7 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale
               WG: gl.constexpr, NC: gl.constexpr, D: gl.constexpr, BM: gl.constexpr,
               BN: gl.constexpr, ST: gl.constexpr, LOG_ST: gl.constexpr, CAUSAL: gl.constexpr,
               TAIL: gl.constexpr, MORE: gl.constexpr, SKIP: gl.constexpr,
-              PING: gl.constexpr):  # fmt: skip
+              PING: gl.constexpr, LAZY: gl.constexpr):  # fmt: skip
     SL: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BN, 16])
     OL: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, D, 16])
     PL: gl.constexpr = gl.DotOperandLayout(operand_index=0, parent=OL, k_width=2)
@@ -280,12 +311,12 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale
                 acc, p16, m, l, turn = _step(
                     q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, i > 1, row + WG * 64,
                     (n - 1 - i) * BN, scale, Sk, diagonal, turn, WG, NC, BN, ST, LOG_ST,
-                    True, CAUSAL, False, PING, SL, PL)  # fmt: skip
+                    True, CAUSAL, False, PING, SL, PL, LAZY)  # fmt: skip
                 it += 1
         for i in range(unmasked, n):
             acc, p16, m, l, turn = _step(
                 q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, i > 1, row, 0, scale, Sk, diagonal,
-                turn, WG, NC, BN, ST, LOG_ST, False, CAUSAL, False, PING, SL, PL)  # fmt: skip
+                turn, WG, NC, BN, ST, LOG_ST, False, CAUSAL, False, PING, SL, PL, LAZY)  # fmt: skip
             it += 1
 
         # The border: the next tile's first QK and softmax under this tile's last PV. After the
@@ -353,8 +384,8 @@ def _consumer(od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale
 def attention_forward(qd, kd, vd, od, order, counts, scale, Sk, diagonal, G, L,
                       D: gl.constexpr, BN: gl.constexpr, NC: gl.constexpr, ST: gl.constexpr,
                       LOG_ST: gl.constexpr, CAUSAL: gl.constexpr, TAIL: gl.constexpr,
-                      MORE: gl.constexpr, SKIP: gl.constexpr, PING: gl.constexpr, CONSUMER_REGS: gl.constexpr,
-                      PRODUCER_REGS: gl.constexpr):  # fmt: skip
+                      MORE: gl.constexpr, SKIP: gl.constexpr, PING: gl.constexpr, LAZY: gl.constexpr,
+                      CONSUMER_REGS: gl.constexpr, PRODUCER_REGS: gl.constexpr):  # fmt: skip
     BM: gl.constexpr = 64 * NC
     q_s = gl.allocate_shared_memory(qd.dtype, [2 * NC, 1, 1, 64, D], qd.layout)
     k_s = gl.allocate_shared_memory(kd.dtype, [ST, 1, 1, BN, D], kd.layout)
@@ -376,14 +407,14 @@ def attention_forward(qd, kd, vd, od, order, counts, scale, Sk, diagonal, G, L,
     fence_async_shared()
     if NC == 2:
         gl.warp_specialize([
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING, LAZY)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING, LAZY)),
             (_producer, (qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, vf, free, Sk, diagonal, G, L, BM, BN, NC, ST, LOG_ST, CAUSAL)),
         ], [4, 1], [CONSUMER_REGS, PRODUCER_REGS])  # fmt: skip
     else:
         gl.warp_specialize([
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
-            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 2, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 0, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING, LAZY)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 1, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING, LAZY)),
+            (_consumer, (od, order, counts, q_s, k_s, v_s, o_s, qf, qe, kf, vf, free, scale, Sk, diagonal, L, 2, NC, D, BM, BN, ST, LOG_ST, CAUSAL, TAIL, MORE, SKIP, PING, LAZY)),
             (_producer, (qd, kd, vd, order, counts, q_s, k_s, v_s, qf, qe, kf, vf, free, Sk, diagonal, G, L, BM, BN, NC, ST, LOG_ST, CAUSAL)),
         ], [4, 4, 1], [CONSUMER_REGS, CONSUMER_REGS, PRODUCER_REGS])  # fmt: skip

@@ -102,7 +102,7 @@ def _consumer(od, q_s, k_s, v_s, qf, kf, vf, free, scale, H, Sq, Sk, diagonal,
     for i in range(1, n):
         acc, p16, m, l, turn = _step(
             q, k_s, v_s, kf, vf, free, acc, p16, m, l, it, i > 1, row, 0, scale, Sk, diagonal,
-            turn, WG, 2, BN, ST, LOG_ST, False, PAIR, False, False, SL, PL)  # fmt: skip
+            turn, WG, 2, BN, ST, LOG_ST, False, PAIR, False, False, SL, PL, False)  # fmt: skip
         it += 1
     st = (it - 1) & (ST - 1)
     mbarrier.wait(vf.index(st), ((it - 1) >> LOG_ST) & 1)

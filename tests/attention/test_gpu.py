@@ -139,6 +139,25 @@ def test_large_scores_neither_overflow_nor_vanish() -> None:
 
 
 @pytest.mark.gpu(min_cc=(9, 0))
+@pytest.mark.parametrize("grows_in", ["all rows", "one row"])
+@pytest.mark.parametrize("head_dim", [64, 128])
+def test_scores_that_grow_from_key_to_key_are_rescaled(head_dim: int, grows_in: str) -> None:
+    import torch
+
+    q, k, v = (torch.randn(4, 8, 2048, head_dim, device="cuda").bfloat16() for _ in range(3))
+    growth = torch.linspace(-1, 1, 2048, device="cuda")[:, None]
+    q[..., :1] = torch.tensor(0.0 if grows_in == "one row" else 40.0)
+    q[..., 1029, :1] = 40.0
+    for sign in (1, -1):
+        k[..., :1] = (sign * 3 * growth).bfloat16()
+        for causal in (False, True):
+            out = registry.provider("triton-hopper").run(q, k, v, causal, 0.5)
+            right = registry.provider("math").run(q, k, v, causal, 0.5)
+            difference = (out.float() - right.float()).norm(dim=-1)
+            assert (difference < 2e-2 * right.float().norm(dim=-1)).all()
+
+
+@pytest.mark.gpu(min_cc=(9, 0))
 def test_sdpa_takes_the_layout_that_transformers_hands_over() -> None:
     import torch
 
