@@ -33,9 +33,9 @@ class Config:
 
 def config(group: int, kv_bytes: int) -> Config:
     """Return the configuration measured best for so many query heads a key head and bytes."""
-    if group > 1 or kv_bytes < _SMALL_BYTES:
-        return Config(keys=128, warps=4, stages=3, per_sm=1)
-    return Config(keys=64, warps=2, stages=3, per_sm=2)
+    if group > 1 and kv_bytes > _SMALL_BYTES:
+        return Config(keys=128, warps=8, stages=3, per_sm=1)
+    return Config(keys=64, warps=4, stages=3, per_sm=2)
 
 
 @functools.lru_cache(maxsize=8)
@@ -53,6 +53,11 @@ def _multiprocessors(device: torch.device) -> int:
     if device.type != "cuda":
         return 1
     return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def _together(group: int, elements: int, warps: int) -> int:
+    """Return how many rows are added up at once: a power of two, at most 128 registers a thread."""
+    return min(1 << (group - 1).bit_length(), max(1, 4096 * warps // elements))
 
 
 def attention(
@@ -92,7 +97,8 @@ def attention(
         scale * _LOG2E, share, longer, kv_len, kv_heads,
         q.stride(0), q.stride(1), k.stride(0), k.stride(1), k.stride(2),
         v.stride(0), v.stride(1), v.stride(2), out.stride(0), out.stride(1),
-        G=group, GP=padded, D=head_dim, BN=chosen.keys, PARTS=parts, STAGES=chosen.stages,
+        G=group, GP=padded, D=head_dim, BN=chosen.keys, PARTS=parts,
+        TOGETHER=_together(group, parts * head_dim, chosen.warps), STAGES=chosen.stages,
         EVEN=kv_len % chosen.keys == 0, WIDEN=not cuda, num_warps=chosen.warps,
     )  # fmt: skip
     return out

@@ -40,28 +40,30 @@ def _together(x, INTERPRETED: tl.constexpr):
 
 @triton.jit
 def _combine(sums_ptr, acc_ptr, o_row, oh, base, parts, G: tl.constexpr, D: tl.constexpr,
-             PARTS: tl.constexpr):  # fmt: skip
-    # All parts at once: one after another would wait for memory each time.
+             PARTS: tl.constexpr, TOGETHER: tl.constexpr):  # fmt: skip
+    # All parts of TOGETHER rows at once: each further turn would wait for memory again.
     part = tl.arange(0, PARTS)
     d = tl.arange(0, D)
-    there = part < parts
-    for row in tl.static_range(G):
-        at = (base + part) * G + row
+    for first in tl.static_range(0, G, TOGETHER):
+        row = first + tl.arange(0, TOGETHER)
+        at = (base + part)[:, None] * G + row[None, :]
+        there = (part < parts)[:, None] & (row < G)[None, :]
         m = tl.load(sums_ptr + 2 * at, mask=there, other=-1.0e30, cache_modifier=".cg")
-        l = tl.load(sums_ptr + 2 * at + 1, mask=there, other=0.0, cache_modifier=".cg")
-        a = tl.load(acc_ptr + at[:, None] * D + d[None, :], mask=there[:, None], other=0.0,
-                    cache_modifier=".cg")  # fmt: skip
-        weight = tl.exp2(m - tl.max(m, 0))
-        out = tl.sum(a * weight[:, None], 0) / tl.sum(l * weight, 0)
-        tl.store(o_row + row * oh + d, out.to(o_row.dtype.element_ty))
+        l = tl.load(sums_ptr + 2 * at + 1, mask=there, other=1.0, cache_modifier=".cg")
+        a = tl.load(acc_ptr + at[:, :, None] * D + d[None, None, :], mask=there[:, :, None],
+                    other=0.0, cache_modifier=".cg")  # fmt: skip
+        weight = tl.exp2(m - tl.max(m, 0)[None, :])
+        out = tl.sum(a * weight[:, :, None], 0) / tl.sum(l * weight, 0)[:, None]
+        tl.store(o_row + row[:, None] * oh + d[None, :], out.to(o_row.dtype.element_ty),
+                 mask=(row < G)[:, None])  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["share", "longer", "Sk", "kv_heads"])
 def decode_forward(q_ptr, k_ptr, v_ptr, o_ptr, sums_ptr, acc_ptr, arrived, scale, share, longer, Sk,
                    kv_heads, qb, qh, kb, kh, ks, vb, vh, vs, ob, oh,
                    G: tl.constexpr, GP: tl.constexpr, D: tl.constexpr, BN: tl.constexpr,
-                   PARTS: tl.constexpr, STAGES: tl.constexpr, EVEN: tl.constexpr,
-                   WIDEN: tl.constexpr):  # fmt: skip
+                   PARTS: tl.constexpr, TOGETHER: tl.constexpr, STAGES: tl.constexpr,
+                   EVEN: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
     program = tl.program_id(0)
     start = program * share + tl.minimum(program, longer)
     end = start + share + (program < longer).to(tl.int32)
@@ -114,7 +116,8 @@ def decode_forward(q_ptr, k_ptr, v_ptr, o_ptr, sums_ptr, acc_ptr, arrived, scale
                 tl.store(acc_ptr + at[:, None] * D + d[None, :], acc, mask=(r < G)[:, None])
                 before = tl.atomic_add(arrived + _together(head, WIDEN), 1, sem="acq_rel")
                 if before == closer - opener:
-                    _combine(sums_ptr, acc_ptr, o_row, oh, base, closer - opener + 1, G, D, PARTS)
+                    _combine(sums_ptr, acc_ptr, o_row, oh, base, closer - opener + 1, G, D, PARTS,
+                             TOGETHER)  # fmt: skip
                     tl.store(arrived + head, 0)
             following = head + 1
             q_row = q_ptr + (following // kv_heads).to(tl.int64) * qb

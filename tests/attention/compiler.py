@@ -83,8 +83,8 @@ def _decode(cc: int) -> dict[str, Any]:
     pointers |= {"sums_ptr": "*fp32", "acc_ptr": "*fp32", "arrived": "*i32"}
     strides = dict.fromkeys(("qb", "qh", "kb", "kh", "ks", "vb", "vh", "vs", "ob", "oh"), "i32")
     others = {"scale": "fp32"} | dict.fromkeys(("share", "longer", "Sk", "kv_heads"), "i32")
-    constants = {"G": 4, "GP": 16, "D": 64, "BN": 64, "PARTS": 8, "STAGES": 3, "EVEN": True,
-                 "WIDEN": False}  # fmt: skip
+    constants = {"G": 4, "GP": 16, "D": 64, "BN": 64, "PARTS": 8, "TOGETHER": 4, "STAGES": 3,
+                 "EVEN": True, "WIDEN": False}  # fmt: skip
     aligned = pointers | strides
     made = _compiled(decode_forward, aligned | others, constants, cc, aligned)
     return {"asynchronous copies": made.asm["ptx"].count("cp.async.wait_group")}
@@ -108,7 +108,7 @@ def _hopper(head_dim: int, groups: int, stages: int, causal: bool) -> dict[str, 
     constants = {
         "D": head_dim, "BN": 128, "NC": groups, "ST": stages, "LOG_ST": stages.bit_length() - 1,
         "CAUSAL": causal, "TAIL": False, "MORE": False, "SKIP": causal and groups == 3,
-        "PING": False, "CONSUMER_REGS": registers[0], "PRODUCER_REGS": registers[1],
+        "PING": False, "LAZY": True, "CONSUMER_REGS": registers[0], "PRODUCER_REGS": registers[1],
     }  # fmt: skip
     text = _sass(_compiled(attention_forward, signature, constants, 90))
     windows = re.findall(r"DEPBAR\.LE gsb0, 0x1 ?;(.*?)DEPBAR\.LE gsb0, 0x0 ?;", text, re.DOTALL)
