@@ -174,6 +174,41 @@ def test_sdpa_takes_the_layout_that_transformers_hands_over() -> None:
     assert inputs.fits_layout(out, "bshd")
 
 
+@pytest.mark.gpu(min_cc=(9, 0))
+@pytest.mark.parametrize("kv_heads", [8, 2])
+@pytest.mark.parametrize("name", ["torch-flash", "torch-cudnn", "triton", "triton-hopper"])
+def test_llama_computes_what_its_eager_arm_computes(name: str, kv_heads: int) -> None:
+    """The prompt's and two decode steps' logits: as near to fp32 as eager in bf16."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from perfkit.attention.transformers_hook import register
+
+    torch.manual_seed(5)
+    config = LlamaConfig(
+        hidden_size=1024, intermediate_size=1024, num_hidden_layers=3, num_attention_heads=8,
+        num_key_value_heads=kv_heads, vocab_size=512, max_position_embeddings=1024,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval().cuda()
+    prompt = torch.randint(512, (2, 700), device="cuda")
+
+    def logits(implementation: str) -> torch.Tensor:
+        model.set_attn_implementation(implementation)
+        cache, out = None, []
+        with torch.inference_mode():
+            for step in (prompt, prompt[:, :1], prompt[:, 1:2]):
+                made = model(input_ids=step, past_key_values=cache, use_cache=True)
+                cache = made.past_key_values
+                out.append(made.logits.float())
+        return torch.cat(out, dim=1)
+
+    exact = logits("eager")
+    model = model.bfloat16()
+    eager, ours = ((logits(arm) - exact).norm() for arm in ("eager", register(name)))
+    assert eager < 0.05 * exact.norm()
+    assert ours < 1.2 * eager
+
+
 SANITIZED = """
 import torch
 from perfkit.attention import registry

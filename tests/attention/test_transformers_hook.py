@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -33,14 +38,29 @@ def logits(model: LlamaForCausalLM, implementation: str) -> list[torch.Tensor]:
     return out
 
 
-@pytest.mark.parametrize("provider", ["math", "torch-flash"])
-@pytest.mark.parametrize("kv_heads", [4, 2, 1])
-def test_logits_agree_with_eager_in_prompt_and_decode(kv_heads: int, provider: str) -> None:
+def assert_logits_agree(kv_heads: int, provider: str) -> None:
     model = llama(kv_heads)
     eager = logits(model, "eager")
     ours = logits(model, register(provider))
     for mine, theirs in zip(ours, eager, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("provider", ["math", "torch-flash"])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_logits_agree_with_eager_in_prompt_and_decode(kv_heads: int, provider: str) -> None:
+    assert_logits_agree(kv_heads, provider)
+
+
+def test_logits_agree_with_eager_through_the_triton_kernel() -> None:
+    # Interpreted, in a process of its own: Triton reads the switch once.
+    code = f"from {__name__} import assert_logits_agree; assert_logits_agree(2, 'triton')"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        cwd=Path(__file__).parents[2],
+        check=True,
+    )
 
 
 def test_padding_is_refused_in_words() -> None:
