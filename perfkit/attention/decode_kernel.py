@@ -1,9 +1,9 @@
 """Decode attention (one query row) in Triton: split over keys, GQA heads packed into one tile.
 
-The key blocks of all sequences and key heads form one line that the programs cut into equal runs,
-so none waits for another. A run may end one head and begin the next: it is one loop, so the loads
-of the next head are in flight while this one ends. A head that one program reads alone is written
-at once; else each leaves its sums, and the last to arrive adds them up.
+The keys of a key head are cut into equal chunks, one a program. Within it each warp keeps a softmax
+of its own over its share of every block, so the loop holds no exchange between warps; they are
+merged at the end. A head that one program reads alone is written at once; else each leaves its
+sums, and the last to arrive adds them up.
 
 Import it lazily: a kernel's names are globals. The caller is ``perfkit.attention.decode``.
 """
@@ -22,16 +22,8 @@ def _dot(a, b, WIDEN: tl.constexpr):
 
 
 @triton.jit
-def _program_of(unit, share, longer):
-    # The first `longer` programs take share + 1 units each, the others share.
-    edge = longer * (share + 1)
-    return tl.where(unit < edge, unit // (share + 1), longer + (unit - edge) // share)
-
-
-@triton.jit
 def _together(x, INTERPRETED: tl.constexpr):
     # A barrier of the program's threads, so that one thread's counting follows all threads' stores.
-    # tl.debug_barrier is the same instruction, but Triton pipelines no loop that holds one.
     if not INTERPRETED:
         x = tl.inline_asm_elementwise("bar.sync 0; mov.b32 $0, $1;", "=r,r", [x], dtype=tl.int32,
                                       is_pure=False, pack=1)  # fmt: skip
@@ -39,10 +31,27 @@ def _together(x, INTERPRETED: tl.constexpr):
 
 
 @triton.jit
-def _combine(sums_ptr, acc_ptr, o_row, oh, base, parts, G: tl.constexpr, D: tl.constexpr,
-             PARTS: tl.constexpr, TOGETHER: tl.constexpr):  # fmt: skip
-    # All parts of TOGETHER rows at once: each further turn would wait for memory again.
-    part = tl.arange(0, PARTS)
+def _write(o_row, oh, row, total, product, G: tl.constexpr, D: tl.constexpr):
+    d = tl.arange(0, D)
+    tl.store(o_row + row[:, None] * oh + d[None, :],
+             (product / total[:, None]).to(o_row.dtype.element_ty), mask=(row < G)[:, None])  # fmt: skip
+
+
+@triton.jit
+def _leave(sums_ptr, acc_ptr, place, row, top, total, product, G: tl.constexpr, D: tl.constexpr):
+    at = place * G + row
+    d = tl.arange(0, D)
+    tl.store(sums_ptr + 2 * at, top, mask=row < G)
+    tl.store(sums_ptr + 2 * at + 1, total, mask=row < G)
+    tl.store(acc_ptr + at[:, None] * D + d[None, :], product, mask=(row < G)[:, None])
+
+
+@triton.jit
+def _add_up(sums_ptr, acc_ptr, base, parts, place, o_row, oh, G: tl.constexpr, D: tl.constexpr,
+            FAN: tl.constexpr, TOGETHER: tl.constexpr):  # fmt: skip
+    # Add up `parts` (at most FAN) parts; leave the sum at `place`, or write it where that is -1.
+    # All parts of TOGETHER rows are loaded at once: each further turn would wait for memory again.
+    part = tl.arange(0, FAN)
     d = tl.arange(0, D)
     for first in tl.static_range(0, G, TOGETHER):
         row = first + tl.arange(0, TOGETHER)
@@ -52,78 +61,91 @@ def _combine(sums_ptr, acc_ptr, o_row, oh, base, parts, G: tl.constexpr, D: tl.c
         l = tl.load(sums_ptr + 2 * at + 1, mask=there, other=1.0, cache_modifier=".cg")
         a = tl.load(acc_ptr + at[:, :, None] * D + d[None, None, :], mask=there[:, :, None],
                     other=0.0, cache_modifier=".cg")  # fmt: skip
-        weight = tl.exp2(m - tl.max(m, 0)[None, :])
-        out = tl.sum(a * weight[:, :, None], 0) / tl.sum(l * weight, 0)[:, None]
-        tl.store(o_row + row[:, None] * oh + d[None, :], out.to(o_row.dtype.element_ty),
-                 mask=(row < G)[:, None])  # fmt: skip
+        top = tl.max(m, 0)
+        weight = tl.exp2(m - top[None, :])
+        total = tl.sum(l * weight, 0)
+        product = tl.sum(a * weight[:, :, None], 0)
+        if place == -1:
+            _write(o_row, oh, row, total, product, G, D)
+        else:
+            _leave(sums_ptr, acc_ptr, place, row, top, total, product, G, D)
 
 
-@triton.jit(do_not_specialize=["share", "longer", "Sk", "kv_heads"])
-def decode_forward(q_ptr, k_ptr, v_ptr, o_ptr, sums_ptr, acc_ptr, arrived, scale, share, longer, Sk,
+@triton.jit
+def _is_last(arrived, count, INTERPRETED: tl.constexpr):
+    # The last to arrive leaves the counter at zero for the next call.
+    before = tl.atomic_add(arrived + _together(0, INTERPRETED), 1, sem="acq_rel")
+    last = before == count - 1
+    if last:
+        tl.store(arrived, 0)
+    return last
+
+
+@triton.jit(do_not_specialize=["splits", "Sk", "kv_heads"])
+def decode_forward(q_ptr, k_ptr, v_ptr, o_ptr, sums_ptr, acc_ptr, arrived, scale, Sk, splits, chunk,
                    kv_heads, qb, qh, kb, kh, ks, vb, vh, vs, ob, oh,
                    G: tl.constexpr, GP: tl.constexpr, D: tl.constexpr, BN: tl.constexpr,
-                   PARTS: tl.constexpr, TOGETHER: tl.constexpr, STAGES: tl.constexpr,
-                   EVEN: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
+                   W: tl.constexpr, FAN: tl.constexpr, GROUPS: tl.constexpr, TOGETHER: tl.constexpr,
+                   STAGES: tl.constexpr, EVEN: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
+    PARTS: tl.constexpr = FAN * GROUPS
     program = tl.program_id(0)
-    start = program * share + tl.minimum(program, longer)
-    end = start + share + (program < longer).to(tl.int32)
-    per_head = tl.cdiv(Sk, BN)
+    head = program // splits
+    part = program - head * splits
+    batch = (head // kv_heads).to(tl.int64)
+    kv_head = (head % kv_heads).to(tl.int64)
+    w = tl.arange(0, W)
     r = tl.arange(0, GP)
+    n = w[:, None] * BN + tl.arange(0, BN)[None, :]
     d = tl.arange(0, D)
-    n = tl.arange(0, BN)
-    head = start // per_head
-    q_row = q_ptr + (head // kv_heads).to(tl.int64) * qb + (head % kv_heads) * G * qh
-    q = tl.load(q_row + r[:, None] * qh + d[None, :], mask=(r < G)[:, None], other=0.0)
-    m = tl.full([GP], -1.0e30, tl.float32)
-    l = tl.zeros([GP], tl.float32)
-    acc = tl.zeros([GP, D], tl.float32)
-    for unit in tl.range(start, end, num_stages=STAGES):
-        head = unit // per_head
-        block = unit - head * per_head
-        batch = (head // kv_heads).to(tl.int64)
-        kv_head = head % kv_heads
-        key = block * BN + n
-        k_at = k_ptr + batch * kb + kv_head.to(tl.int64) * kh + key.to(tl.int64)[:, None] * ks
-        v_at = v_ptr + batch * vb + kv_head.to(tl.int64) * vh + key.to(tl.int64)[:, None] * vs
+    first = part * chunk
+    last = tl.minimum(first + chunk, Sk)
+    k_at = k_ptr + batch * kb + kv_head * kh + n.to(tl.int64)[:, :, None] * ks + d[None, None, :]
+    v_at = v_ptr + batch * vb + kv_head * vh + n.to(tl.int64)[:, :, None] * vs + d[None, None, :]
+    q_at = q_ptr + batch * qb + kv_head * G * qh + r[None, :, None] * qh + d[None, None, :]
+    # The same rows for every warp: the batch of a product over (W, GP, D) goes to the warps.
+    real = (r < G)[None, :, None] & (w >= 0)[:, None, None]
+    q = tl.load(q_at + w[:, None, None] * 0, mask=real, other=0.0)
+    m = tl.full([W, GP], -1.0e30, tl.float32)
+    l = tl.zeros([W, GP], tl.float32)
+    acc = tl.zeros([W, GP, D], tl.float32)
+    for at in tl.range(first, last, W * BN, num_stages=STAGES):
+        start = tl.cast(at, tl.int64)
         if EVEN:
-            k = tl.load(k_at + d[None, :])
-            v = tl.load(v_at + d[None, :])
+            k = tl.load(k_at + start * ks)
+            v = tl.load(v_at + start * vs)
         else:
-            k = tl.load(k_at + d[None, :], mask=(key < Sk)[:, None], other=0.0)
-            v = tl.load(v_at + d[None, :], mask=(key < Sk)[:, None], other=0.0)
-        s = _dot(q, k.T, WIDEN) * scale
+            k = tl.load(k_at + start * ks, mask=(at + n < last)[:, :, None], other=0.0)
+            v = tl.load(v_at + start * vs, mask=(at + n < last)[:, :, None], other=0.0)
+        s = _dot(q, tl.permute(k, (0, 2, 1)), WIDEN) * scale
         if not EVEN:
-            s = tl.where((key < Sk)[None, :], s, float("-inf"))
-        m_new = tl.maximum(m, tl.max(s, 1))
+            s = tl.where((at + n < last)[:, None, :], s, float("-inf"))
+        m_new = tl.maximum(m, tl.max(s, 2))
         alpha = tl.exp2(m - m_new)
-        p = tl.exp2(s - m_new[:, None])
-        l = l * alpha + tl.sum(p, 1)
-        acc = acc * alpha[:, None] + _dot(p.to(v.dtype), v, WIDEN)
+        p = tl.exp2(s - m_new[:, :, None])
+        l = l * alpha + tl.sum(p, 2)
+        acc = acc * alpha[:, :, None] + _dot(p.to(v.dtype), v, WIDEN)
         m = m_new
-        if (block == per_head - 1) | (unit == end - 1):
-            o_row = o_ptr + batch * ob + kv_head * G * oh
-            opener = _program_of(head * per_head, share, longer)
-            closer = _program_of(head * per_head + per_head - 1, share, longer)
-            if opener == closer:
-                out = acc / l[:, None]
-                tl.store(o_row + r[:, None] * oh + d[None, :], out.to(o_ptr.dtype.element_ty),
-                         mask=(r < G)[:, None])  # fmt: skip
+    top = tl.max(m, 0)
+    weight = tl.exp2(m - top[None, :])
+    total = tl.sum(l * weight, 0)
+    product = tl.sum(acc * weight[:, :, None], 0)
+    o_row = o_ptr + batch * ob + kv_head * G * oh
+    if FAN == 0:
+        _write(o_row, oh, r, total, product, G, D)
+    else:
+        # FAN parts make a group; one program adds up a group, one the groups of a head.
+        base = head.to(tl.int64) * (PARTS + GROUPS)
+        _leave(sums_ptr, acc_ptr, base + part, r, top, total, product, G, D)
+        group = part // FAN
+        counters = arrived + head * (GROUPS + 1)
+        if _is_last(counters + group, tl.minimum(FAN, splits - group * FAN), WIDEN):
+            parts = splits - group * FAN
+            if GROUPS == 1:
+                _add_up(sums_ptr, acc_ptr, base, parts, -1, o_row, oh, G, D, FAN, TOGETHER)
             else:
-                base = head.to(tl.int64) * PARTS
-                at = (base + program - opener) * G + r
-                tl.store(sums_ptr + 2 * at, m, mask=r < G)
-                tl.store(sums_ptr + 2 * at + 1, l, mask=r < G)
-                tl.store(acc_ptr + at[:, None] * D + d[None, :], acc, mask=(r < G)[:, None])
-                before = tl.atomic_add(arrived + _together(head, WIDEN), 1, sem="acq_rel")
-                if before == closer - opener:
-                    _combine(sums_ptr, acc_ptr, o_row, oh, base, closer - opener + 1, G, D, PARTS,
-                             TOGETHER)  # fmt: skip
-                    tl.store(arrived + head, 0)
-            following = head + 1
-            q_row = q_ptr + (following // kv_heads).to(tl.int64) * qb
-            q_row += (following % kv_heads) * G * qh
-            q = tl.load(q_row + r[:, None] * qh + d[None, :],
-                        mask=((r < G) & (unit < end - 1))[:, None], other=0.0)  # fmt: skip
-            m = tl.full([GP], -1.0e30, tl.float32)
-            l = tl.zeros([GP], tl.float32)
-            acc = tl.zeros([GP, D], tl.float32)
+                _add_up(sums_ptr, acc_ptr, base + group * FAN, parts, base + PARTS + group, o_row,
+                        oh, G, D, FAN, TOGETHER)  # fmt: skip
+                groups = tl.cdiv(splits, FAN)
+                if _is_last(counters + GROUPS, groups, WIDEN):
+                    _add_up(sums_ptr, acc_ptr, base + PARTS, groups, -1, o_row, oh, G, D, GROUPS,
+                            TOGETHER)  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,23 +15,18 @@ _TRITON_CC = (8, 0)
 
 @dataclass(frozen=True)
 class Rule:
-    """On ``capability``: decode or prefill of these head_dims goes to ``provider``.
-
-    ``below_kv_bytes`` limits it to problems whose K and V are smaller.
-    """
+    """On ``capability``: decode or prefill of these head_dims goes to ``provider``."""
 
     capability: tuple[int, int]
     decode: bool
     head_dims: tuple[int, ...]
     provider: str
-    below_kv_bytes: float = math.inf
 
 
 # Measured on an H200: docs/attention.md has the figures, baselines/ the JSON they come from.
 RULES = (
     Rule((9, 0), False, (64, 128), "triton-hopper"),
-    Rule((9, 0), True, (64, 128), "triton-decode", below_kv_bytes=100e6),
-    Rule((9, 0), True, (64, 128), "torch-cudnn"),
+    Rule((9, 0), True, (64, 128), "triton-decode"),
 )
 
 
@@ -54,9 +48,7 @@ def by_table(problem: Problem, capability: tuple[int, int]) -> str:
     if problem.dtype != "fp32":
         for rule in RULES:
             kind = rule.decode == problem.is_decode and problem.head_dim in rule.head_dims
-            small = problem.kv_bytes < rule.below_kv_bytes
-            fits = rule.capability == capability and kind and small
-            if fits and _computes(rule.provider, problem):
+            if rule.capability == capability and kind and _computes(rule.provider, problem):
                 return rule.provider
     if capability >= _TRITON_CC:
         plain = "triton-decode" if problem.is_decode else "triton"

@@ -82,12 +82,15 @@ def _decode(cc: int) -> dict[str, Any]:
     pointers = dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "o_ptr"), "*bf16")
     pointers |= {"sums_ptr": "*fp32", "acc_ptr": "*fp32", "arrived": "*i32"}
     strides = dict.fromkeys(("qb", "qh", "kb", "kh", "ks", "vb", "vh", "vs", "ob", "oh"), "i32")
-    others = {"scale": "fp32"} | dict.fromkeys(("share", "longer", "Sk", "kv_heads"), "i32")
-    constants = {"G": 4, "GP": 16, "D": 64, "BN": 64, "PARTS": 8, "TOGETHER": 4, "STAGES": 3,
-                 "EVEN": True, "WIDEN": False}  # fmt: skip
+    others = {"scale": "fp32"} | dict.fromkeys(("Sk", "splits", "chunk", "kv_heads"), "i32")
+    constants = {"G": 4, "GP": 16, "D": 64, "BN": 16, "W": 4, "FAN": 8, "GROUPS": 2,
+                 "TOGETHER": 4, "STAGES": 3, "EVEN": True, "WIDEN": False}  # fmt: skip
     aligned = pointers | strides
     made = _compiled(decode_forward, aligned | others, constants, cc, aligned)
-    return {"asynchronous copies": made.asm["ptx"].count("cp.async.wait_group")}
+    return {
+        "asynchronous copies": made.asm["ptx"].count("cp.async.wait_group"),
+        "a warp's own softmax": "warpsPerCTA = [4, 1, 1]" in made.asm["ttgir"],
+    }
 
 
 def _hopper(head_dim: int, groups: int, stages: int, causal: bool) -> dict[str, Any]:

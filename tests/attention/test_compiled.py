@@ -27,6 +27,14 @@ def test_the_decode_kernel_keeps_loads_in_flight(cc: int, built: dict[str, dict[
     assert built[f"decode sm_{cc}"]["asynchronous copies"] > 0
 
 
+@pytest.mark.parametrize("cc", [80, 89, 90])
+def test_each_warp_of_the_decode_kernel_has_its_own_keys(
+    cc: int, built: dict[str, dict[str, Any]]
+) -> None:
+    # Else the warps would exchange maxima and probabilities at every block.
+    assert built[f"decode sm_{cc}"]["a warp's own softmax"]
+
+
 @pytest.mark.parametrize("name", HOPPER)
 def test_the_hopper_kernel_spills_nothing_and_hides_its_softmax(
     name: str, built: dict[str, dict[str, Any]]

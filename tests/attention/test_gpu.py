@@ -91,8 +91,8 @@ def test_the_whole_grid_agrees_with_fp32(dtype: str, head_dim: int) -> None:
 @pytest.mark.gpu(min_cc=(9, 0))
 def test_decode_agrees_with_fp32() -> None:
     problems = [
-        Problem("bf16", causal, batch, heads, kv_heads, 1, kv_len, head_dim)
-        for causal in (False, True)
+        Problem(dtype, causal, batch, heads, kv_heads, 1, kv_len, head_dim)
+        for dtype, causal in (("bf16", False), ("bf16", True), ("fp16", False), ("fp32", False))
         for head_dim in (64, 128)
         for batch, heads, kv_heads, kv_len in (
             (1, 32, 32, 4096),
@@ -100,6 +100,8 @@ def test_decode_agrees_with_fp32() -> None:
             (1, 32, 8, 32768),
             (64, 8, 1, 130),
             (2, 4, 4, 1),
+            (1, 5, 1, 100_000),
+            (5, 64, 1, 3000),
         )
     ]
     assert "triton-decode" in assert_right(problems)

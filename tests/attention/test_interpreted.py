@@ -62,10 +62,15 @@ CASES: dict[str, dict[str, Any]] = {
         "provider": "triton",
         "problem": "fp32/causal/b1/h1/kv1/q40/k8/d16",
     },
-    "many parts": {
+    "a head of several groups of parts": {
         "provider": "triton-decode",
-        "problem": "fp32/full/b1/h2/kv2/q1/k160/d16",
+        "problem": "fp32/full/b1/h8/kv1/q1/k390/d16",
         "config": {"keys": 16, "warps": 1, "stages": 1, "per_sm": 7},
+    },
+    "several warps": {
+        "provider": "triton-decode",
+        "problem": "fp32/full/b1/h2/kv2/q1/k170/d16",
+        "config": {"keys": 16, "warps": 2, "stages": 1, "per_sm": 7},
     },
 }
 

@@ -158,7 +158,7 @@ def test_memory_orders_are_told_apart() -> None:
         ("bf16/causal/b1/h4/kv4/q64/k64/d128", (9, 0), "triton-hopper"),
         ("bf16/causal/b1/h4/kv4/q64/k64/d32", (9, 0), "triton"),
         ("bf16/full/b1/h32/kv32/q1/k4096/d128", (9, 0), "triton-decode"),
-        ("bf16/full/b16/h32/kv8/q1/k8192/d128", (9, 0), "torch-cudnn"),
+        ("bf16/full/b16/h32/kv8/q1/k8192/d128", (9, 0), "triton-decode"),
         ("bf16/causal/b1/h4/kv4/q64/k64/d128", (8, 0), "triton"),
         ("bf16/full/b1/h4/kv4/q1/k64/d128", (8, 9), "triton-decode"),
         ("fp32/full/b1/h4/kv4/q9/k64/d128", (9, 0), "triton"),
