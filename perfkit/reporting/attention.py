@@ -192,7 +192,7 @@ def figure(document: Mapping[str, Any]) -> Figure:
     block = document.get("perfkit_attention", {})
     chosen = [row for row in rows(document, "cold") if _drawn(row)]
     if not chosen:
-        raise UsageError("no attention speed to draw: the interpreter has none, a GPU is needed")
+        raise UsageError("no TFLOP/s to draw: the files hold no prompt timed on a GPU")
     panels: dict[tuple[int, bool], list[Row]] = {}
     for row in chosen:
         panels.setdefault((row.problem.head_dim, row.problem.causal), []).append(row)
