@@ -107,14 +107,14 @@ def attention(
     """Print the attention table and draw attention_tflops.png from a result file."""
     from rich.console import Console
 
-    from perfkit.reporting.attention import figure, has_speed, tables
+    from perfkit.reporting.attention import figure, has_picture, tables
     from perfkit.results.store import check_writable, read
 
     document = read(file, "perfkit_attention")
     console = Console() if sys.stdout.isatty() else Console(width=170)
     for table in tables(document):
         console.print(table)
-    if has_speed(document):
+    if has_picture(document):
         check_writable(output)
         from perfkit.reporting.plots import save
 

@@ -181,6 +181,11 @@ def _verdicts(listed: Sequence[Row]) -> Table:
     return table
 
 
+def has_picture(document: Mapping[str, Any]) -> bool:
+    """Whether the file holds what `figure` draws: prompts of 16,384 tokens, timed."""
+    return any(_drawn(row) for row in rows(document, "cold"))
+
+
 def figure(document: Mapping[str, Any]) -> Figure:
     """Draw TFLOP/s over length, a panel each head_dim and mask, of 16,384 tokens.
 
@@ -192,7 +197,7 @@ def figure(document: Mapping[str, Any]) -> Figure:
     block = document.get("perfkit_attention", {})
     chosen = [row for row in rows(document, "cold") if _drawn(row)]
     if not chosen:
-        raise UsageError("no TFLOP/s to draw: the files hold no prompt timed on a GPU")
+        raise UsageError("nothing to draw: the file holds no prompts of 16,384 tokens timed on a GPU")
     panels: dict[tuple[int, bool], list[Row]] = {}
     for row in chosen:
         panels.setdefault((row.problem.head_dim, row.problem.causal), []).append(row)

@@ -7,7 +7,14 @@ import pytest
 from rich.console import Console
 
 from perfkit.errors import UsageError
-from perfkit.reporting.attention import figure, geometric_mean, has_speed, rows, tables
+from perfkit.reporting.attention import (
+    figure,
+    geometric_mean,
+    has_picture,
+    has_speed,
+    rows,
+    tables,
+)
 
 LONG = "bf16/causal/b1/h16/kv16/q16384/k16384/d128"
 SHORT = "bf16/causal/b32/h16/kv16/q512/k512/d128"
@@ -93,8 +100,15 @@ def test_the_interpreter_has_errors_and_no_speed() -> None:
     assert "no speed" in text
     assert "TFLOP" not in text
     assert "2.0e-07" in text
-    with pytest.raises(UsageError, match="a GPU is needed"):
+    with pytest.raises(UsageError, match="timed on a GPU"):
         figure(checked)
+
+
+def test_decode_alone_has_a_table_and_no_picture() -> None:
+    decode = document(cell("triton-decode", DECODE, 2.6e12))
+    assert has_speed(decode)
+    assert not has_picture(decode)
+    assert has_picture(TIMED)
 
 
 def test_the_picture_has_a_panel_a_mask_and_head_dim() -> None:
