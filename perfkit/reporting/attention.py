@@ -197,7 +197,7 @@ def figure(document: Mapping[str, Any]) -> Figure:
     block = document.get("perfkit_attention", {})
     chosen = [row for row in rows(document, "cold") if _drawn(row)]
     if not chosen:
-        raise UsageError("nothing to draw: the file holds no prompts of 16,384 tokens timed on a GPU")
+        raise UsageError("nothing to draw: no prompts of 16,384 tokens were timed on a GPU")
     panels: dict[tuple[int, bool], list[Row]] = {}
     for row in chosen:
         panels.setdefault((row.problem.head_dim, row.problem.causal), []).append(row)
