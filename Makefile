@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots triton-bench test lint clean
+.PHONY: help install baseline plots matrix triton-bench test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ baseline: $(STAMP) ## measure this machine's baseline and draw it
 
 plots: $(STAMP) ## draw what was measured
 	$(BIN)/perfkit plots
+
+matrix: $(STAMP) ## measure a whole matrix, each group of cells in a process of its own
+	$(BIN)/perfkit sweep
 
 triton-bench: $(STAMP) ## compare attention kernels; without a GPU check them in Triton's interpreter
 	$(BIN)/python -m pytest benchmarks/test_attention.py -q --benchmark-quiet --benchmark-json=results/attention.json

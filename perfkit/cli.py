@@ -1,4 +1,4 @@
-"""The command ``perfkit``: run, doctor, plots, attention. Wrong use ends with exit code 2."""
+"""The command ``perfkit`` and its subcommands. Wrong use ends with exit code 2."""
 
 from __future__ import annotations
 
@@ -67,6 +67,59 @@ def run(
 
         _show(read(output))
         typer.echo(f"{output}\n{output.with_suffix('.csv')}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def sweep(
+    matrix: Annotated[list[str] | None, typer.Argument(help="Matrix names or TOML files.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    prompts: Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 3,
+    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of weights, prompts and order.")] = 0,
+    cell_timeout: Annotated[float, typer.Option(min=1, help="Limit of a cell, seconds.")] = 600,
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("data"),
+    resume: Annotated[bool, typer.Option("--resume", help="Measure only what is missing.")] = False,
+    again: Annotated[
+        list[str] | None, typer.Option(help="With --resume: this verdict too; repeatable.")
+    ] = None,
+    no_forecast: Annotated[
+        bool, typer.Option("--no-forecast", help="Run what the memory forecast refuses.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan alone.")] = False,
+) -> None:
+    """Measure every cell of a matrix, each group of cells in a process of its own."""
+    from perfkit.running import resolve_device
+    from perfkit.suite import Measuring
+    from perfkit.sweep.driver import Request, Sweep, host
+
+    if again and not resume:
+        raise UsageError("--again measures cells of a finished sweep once more: add --resume")
+    found = resolve_device(device)
+    what = Measuring(
+        matrices=tuple(matrix or ("smoke" if found == "cpu" else "llama2-7b",)),
+        model=model,
+        device=found,
+        prompts=prompts,
+        rounds=rounds,
+        max_warmup=max_warmup,
+        seed=seed,
+        cell_timeout_s=cell_timeout,
+    )
+    request = Request(what, output, resume, frozenset(again or ()), not no_forecast)
+    if dry_run:
+        from perfkit.sweep.driver import plan_lines
+
+        for line in plan_lines(request, host(found)):
+            typer.echo(line)
+        return
+    code = Sweep(request, host(found), typer.echo).run()
+    if code != _INTERRUPTED:
+        typer.echo(f"{output / 'matrix_results.json'}\n{output / 'matrix_results.csv'}")
     raise typer.Exit(code)
 
 

@@ -11,6 +11,7 @@ from perfkit.errors import UsageError
 from perfkit.paths import shipped
 from perfkit.plan import load_plan
 from perfkit.results import store
+from perfkit.suite import Measuring, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,33 +98,19 @@ def _pytest(
     journal: Path,
 ) -> int:
     """Run pytest on the chosen cells; Ctrl-C reaches it too, so only wait for it to finish."""
-    suite = shipped("benchmarks/test_generation.py")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--no-header",
-        "--tb=line",
-        "-p",
-        "no:cacheprovider",
-    ]
-    command += ["--rootdir", str(suite.parent.parent), "--benchmark-quiet"]
-    if not (suite.parent.parent / "conftest.py").is_file():
-        command += ["-p", "perfkit.pytest_plugin"]
-    command += [f"--benchmark-json={partial.resolve()}", f"--perfkit-journal={journal.resolve()}"]
-    command += [f"--perfkit-device={device}", f"--perfkit-rounds={request.rounds}"]
-    command += [f"--perfkit-max-warmup={request.max_warmup}", f"--perfkit-seed={request.seed}"]
-    command += [f"--perfkit-matrix={name}" for name in matrices]
-    if request.model:
-        command.append(f"--perfkit-model={request.model}")
-    if request.prompts:
-        command.append(f"--perfkit-prompts={request.prompts}")
-    if request.resume:
-        command.append("--perfkit-resume")
-    command += [f"{suite}::test_generation[{cell.case.id}]" for cell in chosen]
+    what = Measuring(
+        matrices=matrices,
+        model=request.model,
+        device=device,
+        prompts=request.prompts,
+        rounds=request.rounds,
+        max_warmup=request.max_warmup,
+        seed=request.seed,
+    )
+    ids = [cell.case.id for cell in chosen]
+    made = command(what, ids, output=partial, journal=journal, resume=request.resume)
     interrupted = False
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(made) as process:
         while process.returncode is None:
             try:
                 process.wait()

@@ -90,7 +90,11 @@ class Sitting:
             fixture.extra_info.update(_extra_info(cell))
             entry = fixture.stats.as_dict(include_data=True)
         if self._journal is not None:
-            self._journal.append(self.machine.key, result.case.id, cell, entry)
+            try:
+                self._journal.append(self.machine.key, result.case.id, cell, entry)
+            except OSError as error:
+                # What cannot be kept need not be measured.
+                pytest.exit(f"the journal cannot be written: {error}", returncode=3)
 
     def line(self, result: Result) -> str:
         """Return one line about a finished cell."""

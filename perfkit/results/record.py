@@ -15,6 +15,7 @@ WITHOUT_FIGURES = frozenset({"oom", "timeout", "crash", "unsupported", "diverged
 DOUBTFUL = frozenset({"throttled", "clock_mismatch", "unstable"})
 # These say that something is broken, so the test fails; the others are facts of the machine.
 BROKEN = frozenset({"timeout", "crash", "diverged"})
+VERDICTS = frozenset({"ok"}) | WITHOUT_FIGURES | DOUBTFUL
 
 
 @dataclass(frozen=True)

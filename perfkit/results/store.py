@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -11,9 +12,11 @@ from perfkit.errors import UsageError
 from perfkit.results.record import SCHEMA
 
 if TYPE_CHECKING:
+    from io import FileIO
     from pathlib import Path
 
 Document = dict[str, Any]
+_CHUNK_BYTES = 1 << 16
 
 
 def read(path: Path, name: str = "perfkit") -> Document:
@@ -76,6 +79,11 @@ def check_writable(folder: Path) -> None:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 
 
+def _write_all(stream: FileIO, data: bytes) -> None:
+    if stream.write(data) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class Journal:
     """One JSON line per finished cell, flushed to disk: what a killed session leaves behind."""
 
@@ -86,15 +94,39 @@ class Journal:
     def append(
         self, machine_key: str, case_id: str, cell: Document, entry: Document | None
     ) -> None:
-        """Add a finished cell; ``entry`` is its pytest-benchmark entry, if it was timed."""
+        """Add a finished cell; ``entry`` is its pytest-benchmark entry, if it was timed.
+
+        Raises OSError where the line cannot be written whole; the file is then as it was.
+        """
         record = {"machine": machine_key, "id": case_id, "cell": cell, "entry": entry}
         # An entry's params hold the Case itself: keep its text, as pytest-benchmark does.
         line = json.dumps(record, default=str)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        data = f"{line}\n".encode()
+        with self._path.open("ab", buffering=0) as stream:
+            start = stream.seek(0, os.SEEK_END)
+            try:
+                _write_all(stream, data)
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(start)  # the next line must not be written behind half of this
+                raise
+
+    def mend(self) -> bool:
+        """Cut off a last line that was not written to its end; return whether there was one."""
+        if not self._path.is_file():
+            return False
+        with self._path.open("r+b") as stream:
+            size = at = stream.seek(0, os.SEEK_END)
+            whole = 0
+            while at and not whole:
+                start = max(0, at - _CHUNK_BYTES)
+                stream.seek(start)
+                found = stream.read(at - start).rfind(b"\n")
+                whole, at = (start + found + 1 if found >= 0 else 0), start
+            # Cutting needs no room, so it works on a full disk too.
+            stream.truncate(whole)
+        return whole < size
 
     def read(self, machine_key: str) -> dict[str, tuple[Document, Document | None]]:
         """Return finished cells by id, the last line of each winning.
@@ -104,10 +136,8 @@ class Journal:
         """
         if not self._path.is_file():
             return {}
-        lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
-        whole, tail = lines[:-1], lines[-1]
-        if tail:
-            write_whole(self._path, "".join(f"{line}\n" for line in whole))
+        self.mend()
+        whole = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         done: dict[str, tuple[Document, Document | None]] = {}
         for number, line in enumerate(whole, start=1):
             try:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +56,37 @@ def test_the_journal_gives_back_what_finished_and_drops_a_torn_line(tmp_path: Pa
     assert journal.read("m") == expected
     journal.append("m", "c", {"verdict": "ok"}, None)
     assert set(journal.read("m")) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("torn", ["", "x", "x" * 200_000])
+@pytest.mark.parametrize("whole", ["", "{}\n", "{}\n" * 50_000])
+def test_mending_keeps_whole_lines_and_says_whether_one_was_torn(
+    tmp_path: Path, whole: str, torn: str
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(whole + torn, encoding="utf-8")
+    assert Journal(path).mend() is bool(torn)
+    assert path.read_text(encoding="utf-8") == whole
+    assert not Journal(tmp_path / "none").mend()
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from perfkit.results.store import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "journal.append('m', 'a', {'verdict': 'ok'}, None)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "try: journal.append('m', 'b', {'verdict': 'ok'}, None)\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    path = tmp_path / "journal.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() in {"No space left on device", "File too large"}
+    assert not Journal(path).mend()
+    assert set(Journal(path).read("m")) == {"a"}
 
 
 def test_another_machines_journal_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""A sweep's folder: what was asked, what is finished, and who is at work on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfkit.errors import UsageError
+from perfkit.results.record import SCHEMA
+from perfkit.results.store import Journal, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of one sweep, by what they hold."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """One line a finished cell."""
+        return self.path / "matrix_results.journal.jsonl"
+
+    @property
+    def definition(self) -> Path:
+        """What was asked for: a resumed sweep must ask for the same."""
+        return self.path / "sweep.json"
+
+    @property
+    def results(self) -> Path:
+        """The pytest-benchmark JSON of all cells."""
+        return self.path / "matrix_results.json"
+
+    @property
+    def table(self) -> Path:
+        """The same cells, one row each."""
+        return self.path / "matrix_results.csv"
+
+    @property
+    def logs(self) -> Path:
+        """What each worker printed."""
+        return self.path / "logs"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises UsageError while another sweep lives in it.
+
+        The system lets go of the lock when its holder dies, however it dies.
+        """
+        with (self.path / ".lock").open("a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                owner = lock.read().strip() or "another process"
+                raise UsageError(
+                    f"{self.path} is in use by a sweep ({owner}): wait for it, end it, or choose "
+                    "another --output"
+                ) from None
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}")
+            lock.flush()
+            yield
+
+    def begin(self, asked: dict[str, Any], *, resume: bool) -> None:
+        """Write down what is asked, or with ``resume`` hold it against what was.
+
+        Raises UsageError where a sweep would be lost or another one continued.
+        """
+        asked = {"schema": SCHEMA} | asked
+        before = self._before()
+        if not resume:
+            if self.journal.is_file() and self.journal.stat().st_size:
+                raise UsageError(
+                    f"{self.path} holds a sweep already: go on with --resume, or choose another "
+                    "--output"
+                )
+            write_whole(self.definition, json.dumps(asked, indent=1))
+            return
+        if before is None:
+            raise UsageError(f"--resume: {self.path} holds no sweep; leave --resume out to begin")
+        differing = [key for key in asked if asked[key] != before.get(key)]
+        if differing:
+            told = ", ".join(_difference(key, before.get(key), asked[key]) for key in differing)
+            raise UsageError(f"--resume: {self.path} holds another sweep: {told}")
+
+    def _before(self) -> dict[str, Any] | None:
+        if not self.definition.is_file():
+            return None
+        try:
+            before = json.loads(self.definition.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{self.definition} is not JSON ({error}): mend or move it") from None
+        return before if isinstance(before, dict) else {}
+
+    def forget(self, verdicts: frozenset[str], machine_key: str) -> list[str]:
+        """Take cells with these verdicts out of the journal, so that they are measured again."""
+        done = Journal(self.journal).read(machine_key)
+        again = [case_id for case_id, (cell, _) in done.items() if cell["verdict"] in verdicts]
+        if again:
+            kept = [
+                line
+                for line in self.journal.read_text(encoding="utf-8").splitlines()
+                if json.loads(line)["id"] not in again
+            ]
+            write_whole(self.journal, "".join(f"{line}\n" for line in kept))
+        return again
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    if isinstance(now, list) and isinstance(before, list):
+        return f"{len(set(before) - set(now))} {key} fewer, {len(set(now) - set(before))} more"
+    return f"{key} was {before!r}, now {now!r}"

@@ -1,0 +1,94 @@
+"""A worker that does what a test tells it: a real process beside a real journal.
+
+python fake_worker.py JOURNAL MACHINE_KEY DEEDS.json OUTPUT ID...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perfkit.results.store import Journal
+from perfkit.suite import Measuring
+from perfkit.sweep.driver import Host, Request, Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST = Host("a-machine", memory_bytes=None)
+MATRIX = """
+device = "cpu"
+[axes]
+backend = ["torch-eager"]
+model = ["llama-tiny"]
+precision = ["fp32", "bf16"]
+attention = ["nofmha", "fmha"]
+batch = [1, 2]
+prompt_len = [8]
+new_tokens = [2]
+"""
+
+
+def make(
+    deeds: Path, what: Measuring, ids: Sequence[str], *, output: Path | None, journal: Path,
+    resume: bool,
+) -> list[str]:  # fmt: skip
+    del what, resume
+    return [sys.executable, __file__, str(journal), HOST.machine_key, str(deeds),
+            str(output or ""), *ids]  # fmt: skip
+
+
+def sweep(folder: Path, deeds: dict[str, str], said: list[str], **changes: Any) -> Sweep:
+    """Return a sweep of MATRIX into ``folder/out``; ``deeds`` maps parts of ids to what happens."""
+    folder.mkdir(exist_ok=True)
+    (folder / "matrix.toml").write_text(MATRIX, encoding="utf-8")
+    (folder / "deeds.json").write_text(json.dumps(deeds), encoding="utf-8")
+    what = Measuring(
+        matrices=(str(folder / "matrix.toml"),), model=None, device="cpu", prompts=None, rounds=1,
+        max_warmup=1, seed=changes.pop("seed", 3), cell_timeout_s=0.5,
+    )  # fmt: skip
+    host = changes.pop("host", HOST)
+    return Sweep(
+        Request(what, folder / "out", **changes), host, said.append,
+        partial(make, folder / "deeds.json"), start_s=20.0, grace_s=1.0,
+    )  # fmt: skip
+
+
+def _main(journal: str, machine: str, deeds_file: str, output: str, *ids: str) -> None:
+    if output:
+        document = {"benchmarks": [], "perfkit": {"schema": 1, "cells": {}}}
+        Path(output).write_text(json.dumps(document), encoding="utf-8")
+        return
+    deeds = json.loads(Path(deeds_file).read_text(encoding="utf-8"))
+    for case_id in ids:
+        deed = next((deed for part, deed in deeds.items() if part in case_id), "measure")
+        if deed == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if deed == "hang":
+            child = subprocess.Popen(["sleep", "60"])
+            Path(deeds_file).with_name("child.pid").write_text(str(child.pid), encoding="utf-8")
+            time.sleep(60)
+        if deed == "leave":
+            sys.exit(0)
+        if deed == "refuse":
+            print("no such option")  # noqa: T201
+            sys.exit(4)
+        if deed == "tear":
+            with Path(journal).open("a", encoding="utf-8") as stream:
+                stream.write('{"machine": "a-mach')
+            os.kill(os.getpid(), signal.SIGKILL)
+        if deed == "slow":
+            time.sleep(0.5)
+        cell = {"verdict": "ok", "reason": None, "metrics": {}}
+        Journal(Path(journal)).append(machine, case_id, cell, None)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

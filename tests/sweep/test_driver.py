@@ -1,0 +1,173 @@
+"""Faults, each with real processes: what a sweep keeps, and what its user is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.sweep.driver import Host
+from tests.sweep.fake_worker import HOST, sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+CELLS = 8
+
+
+def verdicts(folder: Path) -> dict[str, str]:
+    """Return the journal's verdicts; every cell must stand in it once."""
+    text = (folder / "out" / "matrix_results.journal.jsonl").read_text(encoding="utf-8")
+    records = [json.loads(line) for line in text.splitlines()]
+    assert max(Counter(record["id"] for record in records).values()) == 1
+    return {record["id"]: record["cell"]["verdict"] for record in records}
+
+
+def reason(folder: Path, verdict: str) -> str:
+    text = (folder / "out" / "matrix_results.journal.jsonl").read_text(encoding="utf-8")
+    cells = [json.loads(line)["cell"] for line in text.splitlines()]
+    return next(cell["reason"] for cell in cells if cell["verdict"] == verdict)
+
+
+def test_every_cell_is_measured_said_and_written(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert sweep(tmp_path, {}, said).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+    assert said[-1].startswith(f"[{CELLS}/{CELLS}] torch-eager/llama-tiny/")
+    assert (tmp_path / "out" / "matrix_results.json").is_file()
+    assert (tmp_path / "out" / "matrix_results.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("deed", "verdict", "words"),
+    [
+        ("kill", "crash", "signal SIGKILL"),
+        ("leave", "crash", "exit code 0"),
+        ("tear", "crash", "signal SIGKILL"),
+        ("hang", "timeout", "no cell finished for"),
+    ],
+)
+def test_a_worker_that_dies_costs_one_cell_and_the_rest_go_on(
+    tmp_path: Path, deed: str, verdict: str, words: str
+) -> None:
+    victim = "bf16/fmha/b2"
+    made = sweep(tmp_path, {victim: deed}, [])
+    made.start_s = 3.0
+    assert made.run() == 1
+    found = verdicts(tmp_path)
+    assert Counter(found.values()) == {"ok": CELLS - 1, verdict: 1}
+    assert next(v for case_id, v in found.items() if victim in case_id) == verdict
+    assert words in reason(tmp_path, verdict)
+
+
+def test_a_hang_ends_with_all_that_the_worker_started(tmp_path: Path) -> None:
+    made = sweep(tmp_path, {"bf16/fmha/b2": "hang"}, [])
+    made.start_s = 3.0
+    made.run()
+    child = int((tmp_path / "child.pid").read_text(encoding="utf-8"))
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+def test_a_chosen_verdict_is_measured_again(tmp_path: Path) -> None:
+    sweep(tmp_path, {"bf16/fmha/b2": "kill"}, []).run()
+    said: list[str] = []
+    assert sweep(tmp_path, {}, said, resume=True, again=frozenset({"crash"})).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+    assert len(said) == 2  # that one cell is measured again, and its result
+
+
+def test_a_worker_that_refuses_to_begin_stops_the_sweep(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such option"):
+        sweep(tmp_path, {"llama-tiny": "refuse"}, []).run()
+
+
+def test_a_killed_sweep_goes_on_with_none_lost_and_none_twice(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.sweep.fake_worker import sweep\n"
+        "sweep(Path(sys.argv[1]), {'llama-tiny': 'slow'}, []).run()\n"
+    )
+    journal = tmp_path / "out" / "matrix_results.journal.jsonl"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as process:
+        while not journal.is_file() or journal.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    with pytest.raises(UsageError, match="go on with --resume"):
+        sweep(tmp_path, {}, []).run()
+    assert sweep(tmp_path, {}, [], resume=True).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+
+
+def test_a_torn_journal_is_mended_and_said(tmp_path: Path) -> None:
+    sweep(tmp_path, {}, []).run()
+    journal = tmp_path / "out" / "matrix_results.journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    said: list[str] = []
+    assert sweep(tmp_path, {}, said, resume=True).run() == 0
+    assert "was torn" in said[0]
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    first, second = (sweep(tmp_path, {}, [], resume=resume) for resume in (False, True))
+    refused: list[str] = []
+
+    def meanwhile(text: str) -> None:
+        if not refused:
+            with pytest.raises(UsageError, match=f"in use by a sweep .process {os.getpid()}"):
+                second.run()
+            refused.append(text)
+
+    first.say = meanwhile
+    assert first.run() == 0
+    assert refused
+
+
+def test_a_full_disk_stops_the_sweep_with_its_reason_and_it_goes_on_later(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from tests.sweep.fake_worker import sweep; from perfkit.errors import UsageError\n"
+        "made = sweep(Path(sys.argv[1]), {}, [])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n"
+        "try: made.run()\n"
+        "except UsageError as error: print(error); sys.exit(2)\n"
+    )
+    assert resource.RLIMIT_FSIZE  # a limit on files' sizes stands in for a full disk
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "make room, then go on with --resume" in done.stdout
+    assert sweep(tmp_path, {}, [], resume=True).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"seed": 4}, "seed was 3, now 4"), ({"host": Host("another", None)}, "machine was")],
+)
+def test_another_sweep_is_not_continued(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    sweep(tmp_path, {}, []).run()
+    with pytest.raises(UsageError, match=words):
+        sweep(tmp_path, {}, [], resume=True, **changes).run()
+
+
+def test_what_the_forecast_refuses_is_not_run(tmp_path: Path) -> None:
+    small = Host(HOST.machine_key, memory_bytes=1)
+    assert sweep(tmp_path, {"llama-tiny": "kill"}, [], host=small).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"oom": CELLS}
+    assert "--no-forecast runs it" in reason(tmp_path, "oom")
+    other = tmp_path / "other"
+    assert sweep(other, {}, [], host=small, forecast=False).run() == 0
+    assert Counter(verdicts(other).values()) == {"ok": CELLS}
