@@ -24,7 +24,7 @@ COLUMNS = (
     "cell", *CASE_FIELDS, "verdict", "reason", *METRICS,
     *(f"itl_{q}_s" for q in ITL_QUANTILES),
     "agreement", "relative_l2", "attention_prefill", "attention_decode",
-    "forecast_total_bytes", "machine_key", "commit_id", "seed",
+    "forecast_total_bytes", "attempt", "machine_key", "commit_id", "seed",
 )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def _row(name: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         "attention_prefill": section(cell, "attention", "prefill").get("class"),
         "attention_decode": section(cell, "attention", "decode").get("class"),
         "forecast_total_bytes": section(cell, "memory", "forecast").get("total_bytes"),
+        "attempt": cell.get("attempt"),
     }
 
 

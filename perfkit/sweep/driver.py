@@ -257,7 +257,11 @@ class Sweep:
                 f"{(done.stdout + done.stderr).strip()[-300:]}; {folder.journal} holds all cells"
             )
         document: Document = store.read(partial)
-        partial.replace(folder.results)
+        earlier = folder.attempts()
+        for case_id, cell in document["perfkit"]["cells"].items():
+            cell["attempt"] = 1 + earlier[case_id]
+        store.write_whole(folder.results, json.dumps(document, indent=1))
+        partial.unlink()
         write_csv(document, folder.table)
 
 

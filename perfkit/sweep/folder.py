@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,11 @@ class Folder:
     def journal(self) -> Path:
         """One line a finished cell."""
         return self.path / "matrix_results.journal.jsonl"
+
+    @property
+    def earlier(self) -> Path:
+        """The lines of cells that were measured again: no figure is thrown away."""
+        return self.path / "matrix_results.earlier.jsonl"
 
     @property
     def definition(self) -> Path:
@@ -102,17 +108,26 @@ class Folder:
         return before if isinstance(before, dict) else {}
 
     def forget(self, verdicts: frozenset[str], machine_key: str) -> list[str]:
-        """Take cells with these verdicts out of the journal, so that they are measured again."""
+        """Move cells with these verdicts from the journal to ``earlier``; return their ids."""
         done = Journal(self.journal).read(machine_key)
         again = [case_id for case_id, (cell, _) in done.items() if cell["verdict"] in verdicts]
         if again:
-            kept = [
-                line
-                for line in self.journal.read_text(encoding="utf-8").splitlines()
-                if json.loads(line)["id"] not in again
-            ]
-            write_whole(self.journal, "".join(f"{line}\n" for line in kept))
+            lines = self.journal.read_text(encoding="utf-8").splitlines(keepends=True)
+            ids = [json.loads(line)["id"] for line in lines]
+            taken = set(again)
+            before = self.earlier.read_text(encoding="utf-8") if self.earlier.is_file() else ""
+            moved = (line for line, case_id in zip(lines, ids, strict=True) if case_id in taken)
+            write_whole(self.earlier, before + "".join(moved))
+            kept = (line for line, case_id in zip(lines, ids, strict=True) if case_id not in taken)
+            write_whole(self.journal, "".join(kept))
         return again
+
+    def attempts(self) -> Counter[str]:
+        """Return how often each cell was measured before its line in the journal."""
+        if not self.earlier.is_file():
+            return Counter()
+        lines = self.earlier.read_text(encoding="utf-8").splitlines()
+        return Counter(json.loads(line)["id"] for line in lines)
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

@@ -63,7 +63,9 @@ def sweep(folder: Path, deeds: dict[str, str], said: list[str], **changes: Any) 
 
 def _main(journal: str, machine: str, deeds_file: str, output: str, *ids: str) -> None:
     if output:
-        document = {"benchmarks": [], "perfkit": {"schema": 1, "cells": {}}}
+        done = Journal(Path(journal)).read(machine)
+        cells = {case_id: cell for case_id, (cell, _) in done.items()}
+        document = {"benchmarks": [], "perfkit": {"schema": 1, "cells": cells}}
         Path(output).write_text(json.dumps(document), encoding="utf-8")
         return
     deeds = json.loads(Path(deeds_file).read_text(encoding="utf-8"))

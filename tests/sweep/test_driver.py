@@ -81,6 +81,13 @@ def test_a_chosen_verdict_is_measured_again(tmp_path: Path) -> None:
     assert sweep(tmp_path, {}, said, resume=True, again=frozenset({"crash"})).run() == 0
     assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
     assert len(said) == 2  # that one cell is measured again, and its result
+    document = json.loads((tmp_path / "out" / "matrix_results.json").read_text(encoding="utf-8"))
+    cells = document["perfkit"]["cells"].items()
+    assert {case_id: 2 if "bf16/fmha/b2" in case_id else 1 for case_id, _ in cells} == {
+        case_id: cell["attempt"] for case_id, cell in cells
+    }
+    earlier = (tmp_path / "out" / "matrix_results.earlier.jsonl").read_text(encoding="utf-8")
+    assert json.loads(earlier)["cell"]["verdict"] == "crash"
 
 
 def test_a_worker_that_refuses_to_begin_stops_the_sweep(tmp_path: Path) -> None:
