@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import uuid
 from dataclasses import dataclass, field
@@ -100,6 +101,17 @@ def plan_lines(request: Request, machine: Host) -> Iterator[str]:
         for cell in group.cells:
             refused = too_large(cell.case, machine.memory_bytes) if request.forecast else None
             yield f"  {cell.case.id}" + (f" {refused.verdict}: {refused.reason}" if refused else "")
+
+
+def forecast_errors(document: Document) -> list[float]:
+    """Return (forecast - measured) / measured peak of torch's allocator, for each cell that ran."""
+    errors = []
+    for cell in document["perfkit"]["cells"].values():
+        measured = (cell.get("metrics") or {}).get("peak_allocated_bytes")
+        expected = (cell.get("memory") or {}).get("forecast")
+        if measured and expected:
+            errors.append(expected["total_bytes"] / measured - 1)
+    return errors
 
 
 @dataclass
@@ -263,6 +275,12 @@ class Sweep:
         store.write_whole(folder.results, json.dumps(document, indent=1))
         partial.unlink()
         write_csv(document, folder.table)
+        errors = forecast_errors(document)
+        if errors:
+            self.say(
+                f"memory forecast against torch's peak over {len(errors)} cells: median "
+                f"{statistics.median(errors):+.1%}, {min(errors):+.1%} to {max(errors):+.1%}"
+            )
 
 
 def _told(record: Document, done: int, total: int) -> str:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.sweep.driver import Host
+from perfkit.sweep.driver import Host, forecast_errors
 from tests.sweep.fake_worker import HOST, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,6 +167,13 @@ def test_another_sweep_is_not_continued(
     sweep(tmp_path, {}, []).run()
     with pytest.raises(UsageError, match=words):
         sweep(tmp_path, {}, [], resume=True, **changes).run()
+
+
+def test_the_forecasts_error_is_that_of_the_cells_that_ran() -> None:
+    ran = {"metrics": {"peak_allocated_bytes": 100}, "memory": {"forecast": {"total_bytes": 104}}}
+    unrun = {"verdict": "oom", "memory": {"forecast": {"total_bytes": 900}}}
+    document = {"perfkit": {"cells": {"a": ran, "b": unrun, "c": {"verdict": "crash"}}}}
+    assert forecast_errors(document) == pytest.approx([0.04])
 
 
 def test_what_the_forecast_refuses_is_not_run(tmp_path: Path) -> None:
