@@ -48,19 +48,18 @@ def run(
 ) -> None:
     """Measure the cells of a matrix on this machine, and print a table."""
     from perfkit.running import Request, measure
+    from perfkit.suite import Measuring
 
-    request = Request(
+    what = Measuring(
         matrices=tuple(matrix or ()),
-        cases=tuple(case or ()),
         model=model,
         device=device,
         prompts=prompts,
         rounds=rounds,
         max_warmup=max_warmup,
         seed=seed,
-        output=output,
-        resume=resume,
     )
+    request = Request(what, tuple(case or ()), output, resume)
     code = measure(request)
     if output.is_file() and code != _INTERRUPTED:
         from perfkit.results.store import read
@@ -72,7 +71,10 @@ def run(
 
 @app.command()
 def sweep(
-    matrix: Annotated[list[str] | None, typer.Argument(help="Matrix names or TOML files.")] = None,
+    matrix: Annotated[
+        list[str] | None,
+        typer.Argument(help="Matrix names or TOML files; smoke, or llama2-7b on a GPU."),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
@@ -25,16 +25,13 @@ _INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked ``perfkit run`` for."""
+    """What a person asked ``perfkit run`` for; ``cases`` are texts, one of which an id must hold.
 
-    matrices: tuple[str, ...]
+    ``what`` may still say device "auto" and no matrix: then the machine decides.
+    """
+
+    what: Measuring
     cases: tuple[str, ...]
-    model: Path | None
-    device: str
-    prompts: Path | None
-    rounds: int
-    max_warmup: int
-    seed: int
     output: Path
     resume: bool
 
@@ -44,9 +41,10 @@ def measure(request: Request) -> int:
 
     Raises UsageError, before anything is measured, for whatever the request has wrong.
     """
-    device = resolve_device(request.device)
-    matrices = request.matrices or (_DEFAULTS[device],)
-    plan = load_plan(matrices, str(request.model) if request.model else None)
+    device = resolve_device(request.what.device)
+    matrices = request.what.matrices or (_DEFAULTS[device],)
+    what = replace(request.what, device=device, matrices=matrices)
+    plan = load_plan(matrices, str(what.model) if what.model else None)
     chosen = [cell for cell in plan if _wanted(cell, request.cases, device)]
     if not chosen:
         raise UsageError(
@@ -55,14 +53,15 @@ def measure(request: Request) -> int:
         )
     if request.output.suffix != ".json" or request.output.is_dir():
         raise UsageError(f"--output {request.output}: expected the name of a .json file")
-    _check_prompts(request)
+    check_prompts(what)
     store.check_writable(request.output.parent)
     partial = request.output.with_name(f".{request.output.name}.partial")
     journal = request.output.with_suffix(".journal.jsonl")
     partial.unlink(missing_ok=True)
     if not request.resume:
         journal.unlink(missing_ok=True)
-    code = _pytest(request, device, matrices, chosen, partial, journal)
+    ids = [cell.case.id for cell in chosen]
+    code = _pytest(command(what, ids, output=partial, journal=journal, resume=request.resume))
     return _keep(request, code, partial, journal)
 
 
@@ -83,32 +82,15 @@ def _wanted(cell: PlannedCell, texts: tuple[str, ...], device: str) -> bool:
     return cell.device == device and (not texts or any(text in cell.case.id for text in texts))
 
 
-def _check_prompts(request: Request) -> None:
+def check_prompts(what: Measuring) -> None:
+    """Raise UsageError for prompts that cannot be read."""
     from perfkit.inputs.prompts import read
 
-    read(request.prompts or shipped("data/prompts.txt"))
+    read(what.prompts or shipped("data/prompts.txt"))
 
 
-def _pytest(
-    request: Request,
-    device: str,
-    matrices: tuple[str, ...],
-    chosen: list[PlannedCell],
-    partial: Path,
-    journal: Path,
-) -> int:
-    """Run pytest on the chosen cells; Ctrl-C reaches it too, so only wait for it to finish."""
-    what = Measuring(
-        matrices=matrices,
-        model=request.model,
-        device=device,
-        prompts=request.prompts,
-        rounds=request.rounds,
-        max_warmup=request.max_warmup,
-        seed=request.seed,
-    )
-    ids = [cell.case.id for cell in chosen]
-    made = command(what, ids, output=partial, journal=journal, resume=request.resume)
+def _pytest(made: list[str]) -> int:
+    """Run pytest; Ctrl-C reaches it too, so only wait for it to finish."""
     interrupted = False
     with subprocess.Popen(made) as process:
         while process.returncode is None:

@@ -36,6 +36,7 @@ def perfkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("sweep", "smok"), "unknown matrix 'smok'"),
         (("sweep", "--again", "oom"), "add --resume"),
         (("sweep", "--resume", "--again", "omm"), "unknown verdict 'omm'"),
+        (("sweep", "--prompts", "none.txt"), "cannot read the prompts file none.txt"),
         (("sweep", "--resume"), "data holds no sweep"),
         (("sweep", "--output", "file"), "cannot write to file"),
         (("plots", "none.json"), "cannot read none.json"),

@@ -21,6 +21,13 @@ class UnavailableError(UsageError):
     """The provider cannot run on this machine; the message says why."""
 
 
+def _check_type(name: str, x: object) -> None:
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        raise UsageError(f"{name} is of type {type(x).__name__}: expected a torch.Tensor")
+
+
 def _check_tensor(name: str, x: torch.Tensor, q: torch.Tensor) -> None:
     if x.dim() != _RANK:
         raise UsageError(
@@ -44,6 +51,10 @@ def problem_of(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) 
     import torch
 
     names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        _check_type(name, x)
+    if not isinstance(causal, bool):
+        raise UsageError(f"causal {causal!r}: expected True or False")
     if q.dtype not in names:
         raise UsageError(f"q is {q.dtype}: expected bfloat16, float16 or float32")
     for name, x in (("q", q), ("k", k), ("v", v)):
@@ -65,8 +76,9 @@ def checked_scale(scale: float | None, head_dim: int) -> float:
     """Return the scale, 1/√head_dim where none is given."""
     if scale is None:
         return 1 / math.sqrt(head_dim)
-    if not (math.isfinite(scale) and scale > 0):
-        raise UsageError(f"scale {scale}: expected a positive finite number")
+    number = isinstance(scale, (int, float))
+    if not (number and math.isfinite(scale) and scale > 0):
+        raise UsageError(f"scale {scale!r}: expected a positive finite number")
     return float(scale)
 
 

@@ -30,7 +30,7 @@ OURS = ("triton", "triton-hopper", "triton-decode")
 def provider(name: str) -> Provider:
     """Return the provider of this name. Raises UsageError naming the nearest known one."""
     if name not in _MODULES:
-        raise UsageError(unknown("attention provider", name, NAMES))
+        raise UsageError(unknown("attention provider", str(name), NAMES))
     module = importlib.import_module(f"perfkit.attention.{_MODULES[name]}")
     found: Provider = next(p for p in module.PROVIDERS if p.name == name)
     return found

@@ -145,7 +145,9 @@ class Journal:
                 done[record["id"]] = (record["cell"], record["entry"])
                 owner = record["machine"]
             except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{self._path}:{number} is no journal line: {error!r}") from None
+                raise UsageError(
+                    f"{self._path}:{number} is no journal line ({error!r}): mend or move it"
+                ) from None
             if owner != machine_key:
                 raise UsageError(f"{self._path} belongs to {owner}, this machine is {machine_key}")
         return done

@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from perfkit.plan import load_plan
 from perfkit.results.record import BROKEN, VERDICTS, Result
 from perfkit.results.store import Document, Journal, check_writable
 from perfkit.roofline import forecast
+from perfkit.running import check_prompts
 from perfkit.suite import Measuring, command
 from perfkit.sweep import worker
 from perfkit.sweep.folder import Folder
@@ -142,6 +144,7 @@ class Sweep:
         self._total = sum(len(group.cells) for group in groups)
         folder = Folder(self.request.folder)
         check_writable(folder.path)
+        check_prompts(self.request.what)
         with folder.held():
             folder.begin(self._asked(groups), resume=self.request.resume)
             self._take_up(folder)
@@ -275,6 +278,8 @@ class Sweep:
         store.write_whole(folder.results, json.dumps(document, indent=1))
         partial.unlink()
         write_csv(document, folder.table)
+        counts = Counter(self.verdicts.values())
+        self.say(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
         errors = forecast_errors(document)
         if errors:
             self.say(

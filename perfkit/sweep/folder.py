@@ -91,6 +91,11 @@ class Folder:
                 )
             write_whole(self.definition, json.dumps(asked, indent=1))
             return
+        if before is None and self.journal.is_file():
+            raise UsageError(
+                f"--resume: {self.definition}, which says what is measured here, is missing: put "
+                "it back, or choose another --output"
+            )
         if before is None:
             raise UsageError(f"--resume: {self.path} holds no sweep; leave --resume out to begin")
         differing = [key for key in asked if asked[key] != before.get(key)]
@@ -105,7 +110,9 @@ class Folder:
             before = json.loads(self.definition.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{self.definition} is not JSON ({error}): mend or move it") from None
-        return before if isinstance(before, dict) else {}
+        if not isinstance(before, dict) or not isinstance(before.get("cells"), list):
+            raise UsageError(f"{self.definition} is no sweep's definition: mend or move it")
+        return before
 
     def forget(self, verdicts: frozenset[str], machine_key: str) -> list[str]:
         """Move cells with these verdicts from the journal to ``earlier``; return their ids."""

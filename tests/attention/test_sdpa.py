@@ -62,6 +62,7 @@ def change(index: int, how: Any) -> list[Any]:
     ("made", "words"),
     [
         (lambda: change(0, lambda x: x[0]), r"q has shape \(4, 9, 16\): expected 4 dimensions"),
+        (lambda: change(1, lambda x: x.tolist()), "k is of type list: expected a torch.Tensor"),
         (lambda: change(0, lambda x: x.long()), "q is torch.int64: expected bfloat16, float16"),
         (lambda: change(1, lambda x: x.half()), "k is torch.float16 and q is torch.float32"),
         (lambda: change(2, lambda x: x.to("meta")), "v is on meta and q on cpu"),
@@ -79,10 +80,15 @@ def test_bad_tensors_are_refused_by_name(made: Any, words: str) -> None:
         sdpa(q, k, v, causal=False)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf"), "x"])
 def test_a_scale_is_positive_and_finite(scale: float) -> None:
     with pytest.raises(UsageError, match="expected a positive finite number"):
         sdpa(*tensors(), causal=False, scale=scale)
+
+
+def test_causal_is_true_or_false() -> None:
+    with pytest.raises(UsageError, match="causal 'no': expected True or False"):
+        sdpa(*tensors(), causal="no")  # type: ignore[arg-type]
 
 
 def test_an_unknown_provider_names_the_nearest() -> None:

@@ -40,7 +40,8 @@ def test_every_cell_is_measured_said_and_written(tmp_path: Path) -> None:
     said: list[str] = []
     assert sweep(tmp_path, {}, said).run() == 0
     assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
-    assert said[-1].startswith(f"[{CELLS}/{CELLS}] torch-eager/llama-tiny/")
+    assert said[-2].startswith(f"[{CELLS}/{CELLS}] torch-eager/llama-tiny/")
+    assert said[-1] == f"{CELLS} ok"
     assert (tmp_path / "out" / "matrix_results.json").is_file()
     assert (tmp_path / "out" / "matrix_results.csv").is_file()
 
@@ -80,7 +81,7 @@ def test_a_chosen_verdict_is_measured_again(tmp_path: Path) -> None:
     said: list[str] = []
     assert sweep(tmp_path, {}, said, resume=True, again=frozenset({"crash"})).run() == 0
     assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
-    assert len(said) == 2  # that one cell is measured again, and its result
+    assert len(said) == 3  # that one cell is measured again, its result, and all verdicts
     document = json.loads((tmp_path / "out" / "matrix_results.json").read_text(encoding="utf-8"))
     cells = document["perfkit"]["cells"].items()
     assert {case_id: 2 if "bf16/fmha/b2" in case_id else 1 for case_id, _ in cells} == {
@@ -155,6 +156,20 @@ def test_a_full_disk_stops_the_sweep_with_its_reason_and_it_goes_on_later(tmp_pa
     assert "make room, then go on with --resume" in done.stdout
     assert sweep(tmp_path, {}, [], resume=True).run() == 0
     assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "is missing: put it back"), ("{", "is not JSON"), ("[]", "is no sweep's definition")],
+)
+def test_a_damaged_definition_is_named(tmp_path: Path, content: str | None, words: str) -> None:
+    sweep(tmp_path, {}, []).run()
+    definition = tmp_path / "out" / "sweep.json"
+    definition.unlink()
+    if content is not None:
+        definition.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=words):
+        sweep(tmp_path, {}, [], resume=True).run()
 
 
 @pytest.mark.parametrize(
