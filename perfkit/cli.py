@@ -23,6 +23,12 @@ app = typer.Typer(
 )
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130
+# Options that `run` and `sweep` share.
+Model = Annotated[
+    Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+Prompts = Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")]
 
 
 @app.command()
@@ -33,11 +39,9 @@ def run(
     case: Annotated[
         list[str] | None, typer.Option(help="Only cells whose id holds this text; repeatable.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    prompts: Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")] = None,
+    model: Model = None,
+    device: Device = "auto",
+    prompts: Prompts = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 5,
     max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of weights and prompts.")] = 0,
@@ -75,11 +79,9 @@ def sweep(
         list[str] | None,
         typer.Argument(help="Matrix names or TOML files; smoke, or llama2-7b on a GPU."),
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    prompts: Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")] = None,
+    model: Model = None,
+    device: Device = "auto",
+    prompts: Prompts = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 3,
     max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of weights, prompts and order.")] = 0,
