@@ -79,6 +79,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("perfkit needs pytest-benchmark: leave out -p no:benchmark")
     option = config.option
     option.benchmark_save_data = True
+    if isinstance(option.benchmark_json, Path):
+        # pytest-benchmark would find out at the end, and all figures would be lost.
+        from perfkit.results.store import check_writable
+
+        try:
+            check_writable(option.benchmark_json.parent)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
     storing = option.benchmark_save or option.benchmark_autosave or option.benchmark_compare
     if storing and option.benchmark_storage == "file://./.benchmarks":
         from perfkit.machine.identity import identify

@@ -62,6 +62,19 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
+def test_the_json_s_folder_is_made_or_refused_before_anything_is_measured(
+    pytester: pytest.Pytester,
+) -> None:
+    one = (f"--perfkit-matrix={matrix(pytester.path)}", "--collect-only")
+    made = pytester.path / "new" / "folder"
+    assert run(pytester, *one, f"--benchmark-json={made / 'out.json'}").ret == 0
+    assert made.is_dir()
+    (pytester.path / "file").touch()
+    refused = run(pytester, *one, f"--benchmark-json={pytester.path / 'file' / 'out.json'}")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["*cannot write to *file*"])
+
+
 def test_every_cell_stands_in_the_json_with_figures_and_verdict(
     pytester: pytest.Pytester,
 ) -> None:
