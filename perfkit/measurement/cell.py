@@ -13,6 +13,7 @@ from perfkit.cases import check_positions
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, energy_j
 from perfkit.measurement import figures, kernels
 from perfkit.measurement.clock import round_clock
+from perfkit.measurement.reference import free_run
 from perfkit.measurement.slot import give_back_memory, synchronise
 from perfkit.measurement.steady import Warmup, warm_up
 from perfkit.results.agreement import Agreement, unchecked
@@ -97,6 +98,7 @@ def _run(
     engines.append(engine)
     details["engine"] = dict(engine.notes)
     details["phases"] = {"load_s": lab.slot.load_s, "build_s": lab.slot.build_s}
+    details["memory"]["weights_bytes"] = _allocated(lab.device)
     generated = _first_run(case, lab, engine, details)
     agreement = _check(case, lab, engine, generated, details)
     details["agreement"] = agreement.to_json()
@@ -126,10 +128,11 @@ def _first_run(case: Case, lab: Lab, engine: Engine, details: dict[str, Any]) ->
     ids = lab.references.ids(case.batch, case.prompt_len)
     synchronise(lab.device)
     start = time.perf_counter()
-    generated = engine.generate(ids, case.new_tokens, _no_stamp)
+    generated = engine.generate(ids, free_run(case), _no_stamp)
     synchronise(lab.device)
     details["phases"]["first_run_s"] = time.perf_counter() - start
-    _assert_exact(generated, case)
+    details["phases"]["first_run_tokens"] = free_run(case)
+    _assert_exact(generated, case, free_run(case))
     return generated.clone()
 
 
@@ -193,7 +196,7 @@ def _timed(
     time.sleep(max(0.0, start + SHORTEST_WINDOW_S - time.monotonic()) if lab.sampler else 0.0)
     end = time.monotonic()
     for output in outputs:
-        _assert_exact(output, case)
+        _assert_exact(output, case, case.new_tokens)
     return figures.Measured(
         traces=tuple(lab.clock.traces),
         device_s=tuple(lab.clock.device_s),
@@ -203,8 +206,8 @@ def _timed(
     )
 
 
-def _assert_exact(tokens: torch.Tensor, case: Case) -> None:
-    expected = (case.batch, case.new_tokens)
+def _assert_exact(tokens: torch.Tensor, case: Case, new_tokens: int) -> None:
+    expected = (case.batch, new_tokens)
     if tuple(tokens.shape) != expected:
         raise RuntimeError(f"{case.backend} returned tokens of shape {tuple(tokens.shape)}, "
                            f"expected {expected}")  # fmt: skip
@@ -214,6 +217,15 @@ def _keep_to(deadline: float, lab: Lab) -> None:
     if time.monotonic() > deadline:
         limit = lab.settings.cell_timeout_s
         raise CellTimeoutError(f"over its limit of {limit:.0f} s, seen between rounds")
+
+
+def _allocated(device: str) -> int | None:
+    """Return what torch holds on the device; right after an engine is built that is its weights."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.memory_allocated())
 
 
 def _reset_peaks(device: str) -> None:

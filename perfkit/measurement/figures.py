@@ -46,7 +46,7 @@ def fill(
     row |= _energy(case, measured, absent)
     phases = details["phases"]
     row |= {"load_s": phases["load_s"], "first_run_s": phases["first_run_s"]}
-    row["compile_s"] = _compile_s(details, row["e2e_s"], absent)
+    row["compile_s"] = _compile_s(details, row, absent)
     details["metrics"] = row
     details["absent"] = absent | (measured.window.absent if measured.window else {})
     details["quantiles"] = _quantiles(traces)
@@ -129,12 +129,16 @@ def _energy(case: Case, measured: Measured, absent: dict[str, str]) -> dict[str,
     return {"energy_j_per_token": (after - before) / tokens}
 
 
-def _compile_s(details: dict[str, Any], e2e_s: float, absent: dict[str, str]) -> float | None:
-    """Return the first run less a steady one: what compiling and capturing cost."""
+def _compile_s(
+    details: dict[str, Any], row: dict[str, Any], absent: dict[str, str]
+) -> float | None:
+    """Return the first run less a steady one of as many tokens: compiling and capturing."""
     if not details["engine"].get("compiled"):
         absent["compile_s"] = "nothing is compiled"
         return None
-    return max(0.0, float(details["phases"]["first_run_s"]) - e2e_s)
+    phases = details["phases"]
+    steady_s = row["ttft_s"] + (phases["first_run_tokens"] - 1) * (row["tpot_s"] or 0.0)
+    return max(0.0, float(phases["first_run_s"] - steady_s))
 
 
 def _quantiles(traces: tuple[Trace, ...]) -> dict[str, Any]:

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from perfkit.measurement.slot import Slot
 
 PROMPTS = 2  # distinct prompts; the rows of a batch take them by turns
-STEPS = 16  # logits compared per row, the prompt's own included
+STEPS = 16  # tokens of a free run, and logits compared per row, the prompt's own included
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Greedy tokens (2, N) and teacher-forced fp32 logits, STEPS of (2, V), kept on the host."""
+    """Greedy tokens (2, S) and teacher-forced fp32 logits, S of (2, V), kept on the host.
+
+    S is the case's new tokens, STEPS at most.
+    """
 
     tokens: torch.Tensor
     logits: tuple[torch.Tensor, ...]
@@ -49,7 +52,7 @@ class References:
     _baselines: dict[Case, float] = field(default_factory=dict)
 
     def check(self, case: Case, engine: Engine, generated: torch.Tensor) -> Agreement:
-        """Judge an engine by its teacher-forced logits; ``generated`` is its free run, (B, N)."""
+        """Judge an engine by its teacher-forced logits; ``generated`` is its free run, (B, S)."""
         reference = self._reference(case)
         error = self._error(engine, reference, case)
         turns = _turns(case.batch)
@@ -74,17 +77,14 @@ class References:
         return torch.from_numpy(rows).to(self.device)
 
     def _reference(self, case: Case) -> Reference:
-        wanted = reference_of(case).but(batch=PROMPTS)
+        wanted = _arm(case)
         if wanted not in self._references:
             for shape in _shapes(wanted, self.plan):
                 engine = self.slot.engine(shape)
                 tokens = engine.generate(
                     self.ids(PROMPTS, shape.prompt_len), shape.new_tokens, _nothing
                 ).clone()
-                steps = min(shape.new_tokens, STEPS)
-                forced = engine.forced_logits(
-                    self.ids(PROMPTS, shape.prompt_len), tokens[:, : steps - 1]
-                )
+                forced = engine.forced_logits(self.ids(PROMPTS, shape.prompt_len), tokens[:, :-1])
                 logits = tuple(step.float().cpu() for step in forced)
                 self._references[shape] = Reference(tokens.cpu(), logits)
                 engine.release()
@@ -92,7 +92,7 @@ class References:
 
     def _baseline(self, case: Case) -> float:
         """Return the eager, score-materialising arm's own error at the case's precision."""
-        arm = reference_of(case).but(batch=PROMPTS, precision=case.precision)
+        arm = _arm(case).but(precision=case.precision)
         if arm not in self._baselines:
             engine = self.slot.engine(arm)
             self._baselines[arm] = self._error(engine, self._reference(case), arm)
@@ -126,13 +126,23 @@ def relative_l2(steps: Iterable[torch.Tensor], reference: Sequence[torch.Tensor]
     return float(torch.sqrt(wrong / right).max())
 
 
+def free_run(case: Case) -> int:
+    """Return how many tokens the untimed free run of a case has."""
+    return min(case.new_tokens, STEPS)
+
+
+def _arm(case: Case) -> Case:
+    """Return the reference's case: as many tokens as are compared, whatever the cell goes on to."""
+    return reference_of(case).but(batch=PROMPTS, new_tokens=free_run(case))
+
+
 def _turns(batch: int) -> list[int]:
     return [k % PROMPTS for k in range(batch)]
 
 
 def _shapes(wanted: Case, plan: tuple[Case, ...]) -> tuple[Case, ...]:
     """Return the reference cases of the plan's shapes for the same model, the wanted one first."""
-    same = (reference_of(case).but(batch=PROMPTS) for case in plan if case.model == wanted.model)
+    same = (_arm(case) for case in plan if case.model == wanted.model)
     return tuple(dict.fromkeys((wanted, *same)))
 
 

@@ -69,6 +69,17 @@ def test_relative_l2_by_hand_over_steps() -> None:
     assert relative_l2(steps, truth) == pytest.approx((1 / 50) ** 0.5)
 
 
+def test_cells_that_differ_in_new_tokens_share_a_reference_of_sixteen() -> None:
+    _, references = lab()
+    plan = tuple(case("bf16").but(new_tokens=new) for new in (16, 32, 128))
+    references.plan = plan
+    for asked in plan:
+        references.prepare(asked)
+    (reference,) = references._references.values()
+    assert reference.tokens.shape == (2, 16)
+    assert len(reference.logits) == 16
+
+
 def test_the_plans_shapes_share_one_load_of_the_reference() -> None:
     slot, references = lab()
     plan = (case("bf16"), case("bf16", prompt_len=9))
