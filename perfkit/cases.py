@@ -16,6 +16,7 @@ from perfkit.errors import UsageError, unknown
 BACKENDS: dict[str, str] = {
     "torch-eager": "perfkit.backends.torch_eager",
     "torch-compile": "perfkit.backends.torch_compile",
+    "tensorrt-llm": "perfkit.backends.tensorrt_llm",
 }
 PRECISIONS: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
 LOCAL = "local:"

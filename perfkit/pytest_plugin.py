@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perfkit.sitting import Sitting
 
 _CELL = "generation_case"
-_DEFAULT_MATRICES = ("smoke", "llama2-7b")
+_DEFAULT_MATRICES = ("smoke", "baseline-gpu")
 _MARKERS = (
     "cpu: runs on any machine, without a GPU",
     "gpu(n=1, min_mem_gib=0, min_cc=None): needs n GPUs of that memory (GiB) and capability",
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME|FILE",
-        help="matrix to measure (repeatable); default: smoke on a CPU, llama2-7b on a GPU",
+        help="matrix to measure (repeatable); default: smoke on a CPU, baseline-gpu on a GPU",
     )
     add(
         "--perfkit-device",
@@ -137,7 +137,8 @@ def _cells(config: pytest.Config) -> list[Any]:
 def _marks(cell: Any) -> list[pytest.MarkDecorator]:
     if cell.device == "cpu":
         return [pytest.mark.cpu]
-    return [pytest.mark.gpu(n=cell.case.tp, min_mem_gib=cell.min_mem_gib)]
+    on_gpu = pytest.mark.gpu(n=cell.case.tp, min_mem_gib=cell.min_mem_gib)
+    return [on_gpu, pytest.mark.trt] if cell.case.backend == "tensorrt-llm" else [on_gpu]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -209,7 +210,9 @@ def _missing(item: pytest.Item) -> str | None:
         from perfkit.machine.requirements import missing_gpus
 
         found = gpus()
-        return missing_gpus(found, gpu_absence() if not found else "", **marker.kwargs)
+        reason = missing_gpus(found, gpu_absence() if not found else "", **marker.kwargs)
+        if reason is not None:
+            return reason
     if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt_llm") is None:
         return "needs TensorRT-LLM: no module tensorrt_llm found"
     return None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perfkit.plan import PlannedCell
 
 _DEVICES = ("auto", "cpu", "gpu")
-_DEFAULTS = {"cpu": "baseline-cpu", "gpu": "llama2-7b"}
+_DEFAULTS = {"cpu": "baseline-cpu", "gpu": "baseline-gpu"}
 _INTERRUPTED = 130
 
 

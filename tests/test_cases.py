@@ -112,7 +112,13 @@ def test_an_empty_matrix_and_bad_toml_are_said() -> None:
         Matrix.parse('device = "tpu"', "m.toml")
 
 
-@pytest.mark.parametrize(("name", "cells"), [("smoke", 5), ("baseline-cpu", 8), ("llama2-7b", 40)])
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("smoke", 5), ("baseline-cpu", 8), ("baseline-gpu", 40), ("llama2-7b", 672),
+        ("llama2-13b", 288), ("precision", 72), ("tp2", 8),
+    ],
+)  # fmt: skip
 def test_the_matrices_that_come_along_expand(name: str, cells: int) -> None:
     path = matrices()[name]
     assert len(Matrix.parse(path.read_text(encoding="utf-8"), name).cases()) == cells
