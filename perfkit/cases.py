@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import re
 import tomllib
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # The registry: a backend's name and the module that is it. Adding one is that file and this line.
 BACKENDS: dict[str, str] = {
@@ -116,6 +120,15 @@ def make_case(fields: dict[str, Any], where: str) -> Case:
         return Case(**fields)
     except ValidationError as error:
         raise UsageError(f"{where}: {_one_line(error)}") from None
+
+
+def wanted(case_id: str, patterns: Iterable[str]) -> bool:
+    """Return whether an id holds one of these texts, in which * and ? stand for anything.
+
+    Without any pattern every id is wanted.
+    """
+    given = tuple(patterns)
+    return not given or any(fnmatch.fnmatchcase(case_id, f"*{text}*") for text in given)
 
 
 def reference_of(case: Case) -> Case:

@@ -37,7 +37,7 @@ def run(
         list[str] | None, typer.Option(help="Matrix name or TOML file; repeatable.")
     ] = None,
     case: Annotated[
-        list[str] | None, typer.Option(help="Only cells whose id holds this text; repeatable.")
+        list[str] | None, typer.Option(help="Only cells whose id matches, * allowed; repeatable.")
     ] = None,
     model: Model = None,
     device: Device = "auto",
@@ -87,6 +87,9 @@ def sweep(
     seed: Annotated[int, typer.Option(help="Seed of weights, prompts and order.")] = 0,
     cell_timeout: Annotated[float, typer.Option(min=1, help="Limit of a cell, seconds.")] = 600,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("data"),
+    case: Annotated[
+        list[str] | None, typer.Option(help="Only cells whose id matches, * allowed; repeatable.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Measure only what is missing.")] = False,
     again: Annotated[
         list[str] | None, typer.Option(help="With --resume: this verdict too; repeatable.")
@@ -99,7 +102,11 @@ def sweep(
     """Measure every cell of a matrix, each group of cells in a process of its own."""
     from perfkit.running import resolve_device
     from perfkit.suite import Measuring
-    from perfkit.sweep.driver import Request, Sweep, host
+    from perfkit.sweep.driver import Sweep, limits
+    from perfkit.sweep.folder import Folder
+    from perfkit.sweep.local import Local
+    from perfkit.sweep.planning import Request, plan_lines
+    from perfkit.sweep.progress import Progress
 
     if again and not resume:
         raise UsageError("--again measures cells of a finished sweep once more: add --resume")
@@ -114,14 +121,16 @@ def sweep(
         seed=seed,
         cell_timeout_s=cell_timeout,
     )
-    request = Request(what, output, resume, frozenset(again or ()), not no_forecast)
+    request = Request(
+        what, output, tuple(case or ()), resume, frozenset(again or ()), not no_forecast
+    )
+    progress, folder = Progress(sys.stdout), Folder(output)
+    transport = Local(what, folder.journal, limits(what), progress.say)
     if dry_run:
-        from perfkit.sweep.driver import plan_lines
-
-        for line in plan_lines(request, host(found)):
+        for line in plan_lines(request, transport, folder.verdicts() if resume else {}):
             typer.echo(line)
         return
-    code = Sweep(request, host(found), typer.echo).run()
+    code = Sweep(request, transport, limits(what), progress.say, progress.state).run()
     if code != _INTERRUPTED:
         typer.echo(f"{output / 'matrix_results.json'}\n{output / 'matrix_results.csv'}")
     raise typer.Exit(code)

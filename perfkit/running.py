@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from perfkit.cases import wanted
 from perfkit.errors import UsageError
 from perfkit.paths import shipped
 from perfkit.plan import load_plan
@@ -16,8 +17,6 @@ from perfkit.suite import Measuring, command
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from perfkit.plan import PlannedCell
-
 _DEVICES = ("auto", "cpu", "gpu")
 _DEFAULTS = {"cpu": "baseline-cpu", "gpu": "baseline-gpu"}
 _INTERRUPTED = 130
@@ -25,9 +24,10 @@ _INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked ``perfkit run`` for; ``cases`` are texts, one of which an id must hold.
+    """What a person asked ``perfkit run`` for.
 
-    ``what`` may still say device "auto" and no matrix: then the machine decides.
+    ``cases`` are patterns, one of which an id must match. ``what`` may still say device "auto" and
+    no matrix: then the machine decides.
     """
 
     what: Measuring
@@ -45,7 +45,9 @@ def measure(request: Request) -> int:
     matrices = request.what.matrices or (_DEFAULTS[device],)
     what = replace(request.what, device=device, matrices=matrices)
     plan = load_plan(matrices, str(what.model) if what.model else None)
-    chosen = [cell for cell in plan if _wanted(cell, request.cases, device)]
+    chosen = [
+        cell for cell in plan if cell.device == device and wanted(cell.case.id, request.cases)
+    ]
     if not chosen:
         raise UsageError(
             f"none of the {len(plan)} cells of {', '.join(matrices)} is left for the {device}"
@@ -76,10 +78,6 @@ def resolve_device(asked: str) -> str:
     if asked == "gpu" and not gpus():
         raise UsageError(f"--device gpu: no GPU found ({gpu_absence()})")
     return asked
-
-
-def _wanted(cell: PlannedCell, texts: tuple[str, ...], device: str) -> bool:
-    return cell.device == device and (not texts or any(text in cell.case.id for text in texts))
 
 
 def check_prompts(what: Measuring) -> None:

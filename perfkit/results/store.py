@@ -12,6 +12,7 @@ from perfkit.errors import UsageError
 from perfkit.results.record import SCHEMA
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from io import FileIO
     from pathlib import Path
 
@@ -100,9 +101,12 @@ class Journal:
         """
         record = {"machine": machine_key, "id": case_id, "cell": cell, "entry": entry}
         # An entry's params hold the Case itself: keep its text, as pytest-benchmark does.
-        line = json.dumps(record, default=str)
+        self.extend([json.dumps(record, default=str).encode() + b"\n"])
+
+    def extend(self, lines: Iterable[bytes]) -> None:
+        """Add whole lines that another journal has. Raises OSError as ``append`` does."""
+        data = b"".join(lines)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        data = f"{line}\n".encode()
         with self._path.open("ab", buffering=0) as stream:
             start = stream.seek(0, os.SEEK_END)
             try:

@@ -2,107 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
-import subprocess
+import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perfkit.architectures import ARCHITECTURES
 from perfkit.errors import UsageError, unknown
-from perfkit.plan import load_plan
+from perfkit.results import store
 from perfkit.results.record import BROKEN, VERDICTS, Result
 from perfkit.results.store import Document, Journal, check_writable
-from perfkit.roofline import forecast
 from perfkit.running import check_prompts
-from perfkit.suite import Measuring, command
-from perfkit.sweep import worker
+from perfkit.sweep import estimate
 from perfkit.sweep.folder import Folder
-from perfkit.sweep.groups import Group, grouped
+from perfkit.sweep.planning import planned, refused
+from perfkit.sweep.transport import Event, Job
+from perfkit.sweep.worker import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from perfkit.cases import Case
+    from perfkit.plan import PlannedCell
+    from perfkit.suite import Measuring
+    from perfkit.sweep.groups import Group
+    from perfkit.sweep.planning import Request
+    from perfkit.sweep.transport import Host, Transport
+    from perfkit.sweep.worker import Ended
 
 INTERRUPTED = 130
 _START_S = 600.0  # imports, ceilings, loading, and whatever the first cell compiles
 _GRACE_S = 60.0  # so that the limit seen between rounds, which loses no process, comes first
+_CELL_S = 600.0
 _NEVER_BEGAN = (2, 3, 4)  # pytest's codes for what is wrong before any test
-_GIB = 2**30
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a person asked ``perfkit sweep`` for; ``again`` are verdicts to measure once more."""
-
-    what: Measuring
-    folder: Path
-    resume: bool = False
-    again: frozenset[str] = frozenset()
-    forecast: bool = True
-
-    @property
-    def cell_timeout_s(self) -> float:
-        """The limit of one cell, in seconds."""
-        return self.what.cell_timeout_s or 600.0
-
-
-@dataclass(frozen=True)
-class Host:
-    """The machine as the sweep sees it: its key, and how much memory its device has, if known."""
-
-    machine_key: str
-    memory_bytes: int | None
-
-
-def host(device: str) -> Host:
-    """Look at this machine; ``device`` is "cpu" or "gpu"."""
-    from perfkit.machine.identity import gpus, identify
-
-    if device == "gpu":
-        found = gpus()
-        return Host(identify("cuda").key, found[0].memory_bytes if found else None)
-    import psutil
-
-    return Host(identify("cpu").key, int(psutil.virtual_memory().total))
-
-
-def planned(what: Measuring) -> tuple[Group, ...]:
-    """Return the groups of the matrices' cells. Raises UsageError for what they have wrong."""
-    cells = load_plan(what.matrices, str(what.model) if what.model else None)
-    return grouped(cells, what.seed)
-
-
-def too_large(case: Case, memory_bytes: int | None) -> Result | None:
-    """Return the verdict ``oom`` where the forecast alone is more than the device has."""
-    arch = ARCHITECTURES.get(case.model)
-    if arch is None or memory_bytes is None:
-        return None
-    expected = forecast(case, arch)
-    if expected.total_bytes <= memory_bytes:
-        return None
-    reason = (
-        f"not run: forecast {expected.total_bytes / _GIB:.1f} GiB, the device has "
-        f"{memory_bytes / _GIB:.1f} GiB; --no-forecast runs it"
-    )
-    return Result(case, "oom", reason, {"memory": {"forecast": expected.to_json()}})
-
-
-def plan_lines(request: Request, machine: Host) -> Iterator[str]:
-    """Say what would be measured, in which order, and what the forecast refuses."""
-    groups = planned(request.what)
-    cells = sum(len(group.cells) for group in groups)
-    seed = request.what.seed
-    yield f"{cells} cells in {len(groups)} groups on {machine.machine_key}, seed {seed}"
-    for number, group in enumerate(groups, start=1):
-        yield f"group {number}: {group.name}, {len(group.cells)} cells"
-        for cell in group.cells:
-            refused = too_large(cell.case, machine.memory_bytes) if request.forecast else None
-            yield f"  {cell.case.id}" + (f" {refused.verdict}: {refused.reason}" if refused else "")
+def limits(what: Measuring) -> Limits:
+    """Return how long a worker may go without finishing a cell."""
+    return Limits(_START_S, (what.cell_timeout_s or _CELL_S) + _GRACE_S)
 
 
 def forecast_errors(document: Document) -> list[float]:
@@ -118,17 +58,23 @@ def forecast_errors(document: Document) -> list[float]:
 
 @dataclass
 class Sweep:
-    """A sweep at work: its request, its machine, and the verdicts so far, by id."""
+    """A sweep at work: its request, where it measures, and the verdicts so far, by id.
+
+    ``say`` is given each line that stays, ``state`` what is going on now.
+    """
 
     request: Request
-    host: Host
+    transport: Transport
+    limits: Limits
     say: Callable[[str], None]
-    make: Callable[..., list[str]] = command
-    start_s: float = _START_S
-    grace_s: float = _GRACE_S
+    state: Callable[[str], None]
     verdicts: dict[str, str] = field(default_factory=dict)
+    _host: Host = field(init=False)
+    _cells: dict[str, PlannedCell] = field(default_factory=dict)
+    _jobs: int = 0
     _read: int = 0
-    _total: int = 0
+    _began_s: float = 0.0
+    _spent_s: float = 0.0  # what the estimate gave to the cells measured since then
     _id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def run(self) -> int:
@@ -140,22 +86,22 @@ class Sweep:
         for verdict in self.request.again:
             if verdict not in VERDICTS:
                 raise UsageError(unknown("verdict", verdict, VERDICTS))
-        groups = planned(self.request.what)
-        self._total = sum(len(group.cells) for group in groups)
+        groups = planned(self.request)
+        self._cells = {cell.case.id: cell for group in groups for cell in group.cells}
         folder = Folder(self.request.folder)
         check_writable(folder.path)
         check_prompts(self.request.what)
+        self._host = self.transport.host()
         with folder.held():
-            folder.begin(self._asked(groups), resume=self.request.resume)
+            folder.begin(self._asked(), resume=self.request.resume)
             self._take_up(folder)
             try:
-                for number, group in enumerate(groups, start=1):
-                    self._group(folder, group, number)
-                self._write(folder, groups)
+                self._measure(folder, groups)
+                self._write(folder)
             except KeyboardInterrupt:
                 self._follow(folder)
-                self.say(f"interrupted: {len(self.verdicts)} of {self._total} cells are kept in "
-                         f"{folder.journal}; go on with --resume")  # fmt: skip
+                self.say(f"interrupted: {len(self.verdicts)} of {len(self._cells)} cells are kept "
+                         f"in {folder.journal}; go on with --resume")  # fmt: skip
                 return INTERRUPTED
             except OSError as error:
                 raise UsageError(
@@ -164,15 +110,15 @@ class Sweep:
                 ) from None
         return 1 if BROKEN & set(self.verdicts.values()) else 0
 
-    def _asked(self, groups: Iterable[Group]) -> dict[str, Any]:
+    def _asked(self) -> dict[str, Any]:
         what = self.request.what
         return {
-            "machine": self.host.machine_key,
+            "machine": self._host.machine_key,
             "device": what.device,
             "seed": what.seed,
             "rounds": what.rounds,
             "max_warmup": what.max_warmup,
-            "cells": [case_id for group in groups for case_id in group.ids],
+            "cells": list(self._cells),
         }
 
     def _take_up(self, folder: Folder) -> None:
@@ -181,59 +127,74 @@ class Sweep:
             self.say(f"the last line of {folder.journal} was torn and has been cut off: its cell "
                      "is measured again")  # fmt: skip
         if self.request.again:
-            again = folder.forget(self.request.again, self.host.machine_key)
+            again = folder.forget(self.request.again, self._host.machine_key)
             self.say(f"{len(again)} cells are measured again")
-        done = Journal(folder.journal).read(self.host.machine_key)
+        done = Journal(folder.journal).read(self._host.machine_key)
         self.verdicts = {case_id: cell["verdict"] for case_id, (cell, _) in done.items()}
         self._read = folder.journal.stat().st_size if folder.journal.is_file() else 0
 
-    def _group(self, folder: Folder, group: Group, number: int) -> None:
-        if self.request.forecast:
-            for cell in group.cells:
-                if cell.case.id not in self.verdicts:
-                    refused = too_large(cell.case, self.host.memory_bytes)
-                    if refused is not None:
-                        self._record(folder, refused)
-        while left := [cell.case for cell in group.cells if cell.case.id not in self.verdicts]:
-            log = folder.logs / f"group{number}.log"
-            made = self.make(
-                self.request.what,
-                [case.id for case in left],
-                output=None,
-                journal=folder.journal,
-                resume=True,
-            )
-            limits_s = (self.start_s, self.request.cell_timeout_s + self.grace_s)
-            before = len(self.verdicts)
-            ended = worker.run(made, log, folder.journal, limits_s, lambda: self._follow(folder))
-            self._settle(folder, left, ended, log, alone=len(self.verdicts) == before)
+    def _measure(self, folder: Folder, groups: Iterable[Group]) -> None:
+        self._began_s = time.monotonic()
+        for number, group in enumerate(groups, start=1):
+            self._refuse(folder, group)
+            self._submit(folder, f"group {number} ({group.name})", self._left(group.ids))
+        with contextlib.closing(self.transport.events()) as events:
+            self._state()
+            for event in events:
+                self._take(folder, event)
+                self._state()
 
-    def _settle(
-        self, folder: Folder, left: list[Case], ended: worker.Ended, log: Path, *, alone: bool
-    ) -> None:
-        """Give the cell that a worker died of its verdict; the rest go on in another process."""
-        Journal(folder.journal).mend()
+    def _refuse(self, folder: Folder, group: Group) -> None:
+        """Give cells that no machine in reach can run their verdict, without a process."""
+        for case_id in self._left(group.ids):
+            result = refused(
+                self._cells[case_id], self.transport, self._host.memory_bytes,
+                forecasts=self.request.forecast,
+            )  # fmt: skip
+            if result is not None:
+                self._record(folder, result)
+
+    def _left(self, ids: Iterable[str]) -> tuple[str, ...]:
+        return tuple(case_id for case_id in ids if case_id not in self.verdicts)
+
+    def _submit(self, folder: Folder, name: str, ids: tuple[str, ...]) -> None:
+        if ids:
+            self._jobs += 1
+            gpus = self._cells[ids[0]].case.tp if self.request.what.device == "gpu" else 0
+            log = folder.logs / f"process{self._jobs}.log"
+            log.unlink(missing_ok=True)
+            self.transport.submit(Job(name, ids, gpus, log))
+
+    def _take(self, folder: Folder, event: Event) -> None:
+        if event.lines:
+            Journal(folder.journal).extend(event.lines)
+        if event.ended is not None:
+            Journal(folder.journal).mend()
         self._follow(folder)
-        victim = next((case for case in left if case.id not in self.verdicts), None)
-        if victim is None:
+        if event.ended is not None:
+            self._settle(folder, event.job, event.ended)
+
+    def _settle(self, folder: Folder, job: Job, ended: Ended) -> None:
+        """Give the cell that a worker died of its verdict; the rest go on in another process."""
+        left = self._left(job.ids)
+        if not left:
             return
+        alone = len(left) == len(job.ids)
         if alone and ended.code in _NEVER_BEGAN:
-            raise UsageError(f"no cell could be measured: {worker.tail(log)}; see {log}")
+            raise UsageError(f"no cell could be measured: {ended.said}; see {job.log}")
         check_writable(folder.path)
         if ended.stood_still:
-            limit_s = self.start_s if alone else self.request.cell_timeout_s + self.grace_s
+            limit_s = self.limits.first_s if alone else self.limits.next_s
             verdict, why = "timeout", f"no cell finished for {limit_s:.0f} s: its process was ended"
         else:
-            said = worker.tail(log)
-            verdict = "crash"
-            why = f"its process ended with {ended.words} and no result" + (
-                f"; it last said: {said}" if said else ""
-            )
-        self._record(folder, Result(victim, verdict, why))
+            verdict, why = "crash", f"{ended.words} and no result"
+            why += f"; it last said: {ended.said}" if ended.said else ""
+        self._record(folder, Result(self._cells[left[0]].case, verdict, why))
+        self._submit(folder, job.name, left[1:])
 
     def _record(self, folder: Folder, result: Result) -> None:
         cell = result.to_json() | {"session": self._id}
-        Journal(folder.journal).append(self.host.machine_key, result.case.id, cell, None)
+        Journal(folder.journal).append(self._host.machine_key, result.case.id, cell, None)
         self._follow(folder)
 
     def _follow(self, folder: Folder) -> None:
@@ -241,7 +202,9 @@ class Sweep:
         for line in self._new_lines(folder.journal):
             record = json.loads(line)
             self.verdicts[record["id"]] = record["cell"]["verdict"]
-            self.say(_told(record, len(self.verdicts), self._total))
+            if record["cell"].get("metrics") is not None:
+                self._spent_s += self._estimate_s([record["id"]])
+            self.say(_told(record, len(self.verdicts), len(self._cells)))
 
     def _new_lines(self, journal: Path) -> Iterator[bytes]:
         if not journal.is_file():
@@ -254,29 +217,29 @@ class Sweep:
                 self._read += len(line)
                 yield line
 
-    def _write(self, folder: Folder, groups: Iterable[Group]) -> None:
-        """Let pytest put all cells of the journal into one file, and flatten it."""
-        from perfkit.reporting.frame import write_csv
-        from perfkit.results import store
+    def _estimate_s(self, ids: Iterable[str]) -> float:
+        cells = (self._cells[case_id].case for case_id in ids if case_id in self._cells)
+        return sum(estimate.cell_s(case, self.request.what) for case in cells)
 
-        partial = folder.path / ".matrix_results.json"
-        partial.unlink(missing_ok=True)
-        ids = [case_id for group in groups for case_id in group.ids]
-        made = self.make(
-            self.request.what, ids, output=partial, journal=folder.journal, resume=True
-        )
-        done = subprocess.run(made, capture_output=True, text=True, check=False)
-        if not partial.is_file():
-            raise UsageError(
-                f"the results could not be written: pytest ended with {done.returncode}: "
-                f"{(done.stdout + done.stderr).strip()[-300:]}; {folder.journal} holds all cells"
-            )
-        document: Document = store.read(partial)
+    def _state(self) -> None:
+        """Show the cell that is measured next and how much time is left."""
+        left = self._left(self._cells)
+        if not left:
+            return
+        pace = (time.monotonic() - self._began_s) / self._spent_s if self._spent_s else 1.0
+        left_s = estimate.words(self._estimate_s(left) * pace)
+        at = len(self._cells) - len(left) + 1
+        self.state(f"cell {at} of {len(self._cells)}, measuring {left[0]}, about {left_s} left")
+
+    def _write(self, folder: Folder) -> None:
+        """Put all cells of the journal into one file, and flatten it."""
+        from perfkit.reporting.frame import write_csv
+
+        document = self.transport.assembled(self.request.what, tuple(self._cells))
         earlier = folder.attempts()
         for case_id, cell in document["perfkit"]["cells"].items():
             cell["attempt"] = 1 + earlier[case_id]
         store.write_whole(folder.results, json.dumps(document, indent=1))
-        partial.unlink()
         write_csv(document, folder.table)
         counts = Counter(self.verdicts.values())
         self.say(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))

@@ -79,7 +79,8 @@ class Folder:
     def begin(self, asked: dict[str, Any], *, resume: bool) -> None:
         """Write down what is asked, or with ``resume`` hold it against what was.
 
-        Raises UsageError where a sweep would be lost or another one continued.
+        A resumed sweep may ask for more cells than before, never for fewer. Raises UsageError where
+        a sweep would be lost or another one continued.
         """
         asked = {"schema": SCHEMA} | asked
         before = self._before()
@@ -98,10 +99,12 @@ class Folder:
             )
         if before is None:
             raise UsageError(f"--resume: {self.path} holds no sweep; leave --resume out to begin")
-        differing = [key for key in asked if asked[key] != before.get(key)]
+        differing = [key for key in asked if not _continues(before.get(key), asked[key])]
         if differing:
             told = ", ".join(_difference(key, before.get(key), asked[key]) for key in differing)
             raise UsageError(f"--resume: {self.path} holds another sweep: {told}")
+        if asked != before:
+            write_whole(self.definition, json.dumps(asked, indent=1))
 
     def _before(self) -> dict[str, Any] | None:
         if not self.definition.is_file():
@@ -129,12 +132,37 @@ class Folder:
             write_whole(self.journal, "".join(kept))
         return again
 
+    def verdicts(self) -> dict[str, str]:
+        """Return the journal's verdicts by id, changing nothing; a torn last line is passed over.
+
+        Raises UsageError for any other line that is not one of a journal.
+        """
+        if not self.journal.is_file():
+            return {}
+        lines = self.journal.read_bytes().split(b"\n")[:-1]
+        found = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                found[record["id"]] = record["cell"]["verdict"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(
+                    f"{self.journal}:{number} is no journal line ({error!r}): mend or move it"
+                ) from None
+        return found
+
     def attempts(self) -> Counter[str]:
         """Return how often each cell was measured before its line in the journal."""
         if not self.earlier.is_file():
             return Counter()
         lines = self.earlier.read_text(encoding="utf-8").splitlines()
         return Counter(json.loads(line)["id"] for line in lines)
+
+
+def _continues(before: Any, now: Any) -> bool:
+    if isinstance(now, list) and isinstance(before, list):
+        return set(before) <= set(now)
+    return bool(before == now)
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

@@ -27,6 +27,11 @@ class Group:
         return f"{case.model} {case.precision} tp{case.tp}"
 
     @property
+    def gpus(self) -> int:
+        """How many GPUs its process needs, where it is measured on GPUs."""
+        return self.cells[0].case.tp
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """The cells' ids."""
         return tuple(cell.case.id for cell in self.cells)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
 _LOOK_EVERY_S = 0.25
@@ -24,40 +24,49 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended: its exit code, or that it was ended because it stood still."""
+    """How a worker ended: its exit code and last words, or that it stood still or was lost."""
 
     code: int
     stood_still: bool = False
+    said: str = ""
+    lost: str = ""
 
     @property
     def words(self) -> str:
-        """As in "signal SIGKILL" or "exit code 3"."""
+        """As in "its process ended with signal SIGKILL"."""
+        if self.lost:
+            return self.lost
         if self.code >= 0:
-            return f"exit code {self.code}"
-        return f"signal {signal.Signals(-self.code).name}"
+            return f"its process ended with exit code {self.code}"
+        return f"its process ended with signal {signal.Signals(-self.code).name}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The longest waits for a worker's first finished cell and for each further one, in seconds."""
+
+    first_s: float
+    next_s: float
 
 
 def run(
-    made: Sequence[str],
-    log: Path,
-    journal: Path,
-    limits_s: tuple[float, float],
-    finished: Callable[[], None],
-) -> Ended:
-    """Start the command in a process group of its own and wait for its end.
+    made: Sequence[str], log: Path, journal: Path, limits: Limits, environment: Mapping[str, str]
+) -> Generator[None, None, Ended]:
+    """Start the command in a process group of its own and watch it to its end.
 
-    ``limits_s`` are the longest waits for the first line in the journal and for each further one;
-    past them the whole group is killed. ``finished`` is called when lines have been added. An
-    exception that comes through here, KeyboardInterrupt among them, ends the group first.
+    Yields whenever lines have been added to the journal; past the limits the whole group is
+    killed. It is killed too when the generator is closed, and by every exception that comes through
+    here, KeyboardInterrupt among them. ``environment`` is added to this process's own.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    size, limit_s = _size(journal), limits_s[0]
+    size, limit_s = _size(journal), limits.first_s
     with log.open("ab") as stream:
         process = subprocess.Popen(
             made,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
+            env=os.environ | dict(environment),
             start_new_session=True,
             preexec_fn=_end_with_parent,  # noqa: PLW1509  (the sweep has one thread)
         )
@@ -67,16 +76,16 @@ def run(
                 time.sleep(_LOOK_EVERY_S)
                 now = _size(journal)
                 if now != size:
-                    size, limit_s, moved = now, limits_s[1], time.monotonic()
-                    finished()
+                    size, limit_s, moved = now, limits.next_s, time.monotonic()
+                    yield
                 elif time.monotonic() - moved > limit_s:
                     _kill(process)
-                    return Ended(process.returncode, stood_still=True)
+                    return Ended(process.returncode, stood_still=True, said=tail(log))
         except BaseException:
             _kill(process)
             raise
     _kill(process)  # what it may have started and left behind
-    return Ended(process.returncode)
+    return Ended(process.returncode, said=tail(log))
 
 
 def tail(log: Path) -> str:

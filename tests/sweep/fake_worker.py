@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.results.store import Journal
 from perfkit.suite import Measuring
-from perfkit.sweep.driver import Host, Request, Sweep
+from perfkit.sweep.driver import Sweep
+from perfkit.sweep.local import Local
+from perfkit.sweep.planning import Request
+from perfkit.sweep.transport import Host
+from perfkit.sweep.worker import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,20 +49,37 @@ def make(
             str(output or ""), *ids]  # fmt: skip
 
 
-def sweep(folder: Path, deeds: dict[str, str], said: list[str], **changes: Any) -> Sweep:
-    """Return a sweep of MATRIX into ``folder/out``; ``deeds`` maps parts of ids to what happens."""
+class FakeHost(Local):
+    """A host of any key and memory."""
+
+    seen: Host = HOST
+
+    def host(self) -> Host:
+        return self.seen
+
+
+def prepare(folder: Path, deeds: dict[str, str], seed: int = 3) -> Measuring:
+    """Write MATRIX and the deeds into ``folder``; return what a sweep of them asks for."""
     folder.mkdir(exist_ok=True)
     (folder / "matrix.toml").write_text(MATRIX, encoding="utf-8")
     (folder / "deeds.json").write_text(json.dumps(deeds), encoding="utf-8")
-    what = Measuring(
+    return Measuring(
         matrices=(str(folder / "matrix.toml"),), model=None, device="cpu", prompts=None, rounds=1,
-        max_warmup=1, seed=changes.pop("seed", 3), cell_timeout_s=0.5,
+        max_warmup=1, seed=seed, cell_timeout_s=0.5,
     )  # fmt: skip
-    host = changes.pop("host", HOST)
-    return Sweep(
-        Request(what, folder / "out", **changes), host, said.append,
-        partial(make, folder / "deeds.json"), start_s=20.0, grace_s=1.0,
-    )  # fmt: skip
+
+
+def sweep(
+    folder: Path, deeds: dict[str, str], said: list[str], *, host: Host = HOST, seed: int = 3,
+    first_s: float = 20.0, **changes: Any,
+) -> Sweep:  # fmt: skip
+    """Return a sweep of MATRIX into ``folder/out``; ``deeds`` maps parts of ids to what happens."""
+    what, limits = prepare(folder, deeds, seed), Limits(first_s, 1.5)
+    journal = folder / "out" / "matrix_results.journal.jsonl"
+    transport = FakeHost(what, journal, limits, said.append, partial(make, folder / "deeds.json"))
+    transport.seen = host
+    request = Request(what, folder / "out", **changes)
+    return Sweep(request, transport, limits, said.append, lambda _: None)
 
 
 def _main(journal: str, machine: str, deeds_file: str, output: str, *ids: str) -> None:

@@ -15,7 +15,10 @@ import psutil
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.sweep.driver import Host, forecast_errors
+from perfkit.sweep.driver import forecast_errors
+from perfkit.sweep.folder import Folder
+from perfkit.sweep.planning import plan_lines
+from perfkit.sweep.transport import Host
 from tests.sweep.fake_worker import HOST, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,8 +62,7 @@ def test_a_worker_that_dies_costs_one_cell_and_the_rest_go_on(
     tmp_path: Path, deed: str, verdict: str, words: str
 ) -> None:
     victim = "bf16/fmha/b2"
-    made = sweep(tmp_path, {victim: deed}, [])
-    made.start_s = 3.0
+    made = sweep(tmp_path, {victim: deed}, [], first_s=3.0)
     assert made.run() == 1
     found = verdicts(tmp_path)
     assert Counter(found.values()) == {"ok": CELLS - 1, verdict: 1}
@@ -69,9 +71,7 @@ def test_a_worker_that_dies_costs_one_cell_and_the_rest_go_on(
 
 
 def test_a_hang_ends_with_all_that_the_worker_started(tmp_path: Path) -> None:
-    made = sweep(tmp_path, {"bf16/fmha/b2": "hang"}, [])
-    made.start_s = 3.0
-    made.run()
+    sweep(tmp_path, {"bf16/fmha/b2": "hang"}, [], first_s=3.0).run()
     child = int((tmp_path / "child.pid").read_text(encoding="utf-8"))
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
 
@@ -182,6 +182,34 @@ def test_another_sweep_is_not_continued(
     sweep(tmp_path, {}, []).run()
     with pytest.raises(UsageError, match=words):
         sweep(tmp_path, {}, [], resume=True, **changes).run()
+
+
+def test_a_resumed_sweep_may_ask_for_more_cells_and_not_for_fewer(tmp_path: Path) -> None:
+    half = sweep(tmp_path, {}, [], cases=("bf16",))
+    assert half.run() == 0
+    assert len(verdicts(tmp_path)) == CELLS // 2
+    assert sweep(tmp_path, {}, [], resume=True).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+    with pytest.raises(UsageError, match="4 cells fewer, 0 more"):
+        sweep(tmp_path, {}, [], resume=True, cases=("bf16/*/b*",)).run()
+    with pytest.raises(UsageError, match=r"none of the 8 cells of .* matches b99"):
+        sweep(tmp_path, {}, [], resume=True, cases=("b99",)).run()
+
+
+def test_a_plan_tells_times_and_what_is_finished_or_refused(tmp_path: Path) -> None:
+    made = sweep(tmp_path, {}, [], cases=("bf16",))
+    made.run()
+    journal = (tmp_path / "out" / "matrix_results.journal.jsonl").read_bytes()
+    whole = sweep(tmp_path, {}, [], host=Host(HOST.machine_key, 10**6))
+    lines = list(plan_lines(whole.request, whole.transport, Folder(tmp_path / "out").verdicts()))
+    assert lines[0] == "8 cells in 2 groups on a-machine, seed 3"
+    assert lines[2].startswith("0 cells to measure")
+    assert sum(line.endswith(" ok: finished") for line in lines) == 4
+    assert sum(" oom: not run: forecast " in line for line in lines) == 4
+    fresh = sweep(tmp_path, {}, [])
+    assert next(line for line in plan_lines(fresh.request, fresh.transport, {}) if "group 1" in line
+                ).endswith("4 cells, about 17 s")  # fmt: skip
+    assert (tmp_path / "out" / "matrix_results.journal.jsonl").read_bytes() == journal
 
 
 def test_the_forecasts_error_is_that_of_the_cells_that_ran() -> None:
