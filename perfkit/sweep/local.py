@@ -76,8 +76,8 @@ class Local:
 
     def refuses(self, cell: PlannedCell) -> str | None:
         """Hold a cell against the GPUs; see Transport."""
-        if self.what.device == "cpu":
-            return None  # a cell for a GPU is refused in words by the pytest run itself
+        if cell.device != self.what.device:
+            return f"this sweep measures the {self.what.device}: choose with --device"
         return refuses(cell, self._gpus, gpu_absence())
 
     def submit(self, job: Job) -> None:
