@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perfkit.errors import UsageError
+from perfkit.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.results.store import Document
+    from perfkit.sweep.local import Local
+    from perfkit.sweep.on_ray import OnRay
 
 app = typer.Typer(
     add_completion=False,
@@ -90,6 +92,9 @@ def sweep(
     case: Annotated[
         list[str] | None, typer.Option(help="Only cells whose id matches, * allowed; repeatable.")
     ] = None,
+    transport: Annotated[
+        str, typer.Option(help="local, or ray: a cluster's nodes (extra ray).")
+    ] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Measure only what is missing.")] = False,
     again: Annotated[
         list[str] | None, typer.Option(help="With --resume: this verdict too; repeatable.")
@@ -104,7 +109,6 @@ def sweep(
     from perfkit.suite import Measuring
     from perfkit.sweep.driver import Sweep, limits
     from perfkit.sweep.folder import Folder
-    from perfkit.sweep.local import Local
     from perfkit.sweep.planning import Request, plan_lines
     from perfkit.sweep.progress import Progress
 
@@ -125,15 +129,27 @@ def sweep(
         what, output, tuple(case or ()), resume, frozenset(again or ()), not no_forecast
     )
     progress, folder = Progress(sys.stdout), Folder(output)
-    transport = Local(what, folder.journal, limits(what), progress.say)
+    made = _transport(transport)(what, folder.journal, limits(what), progress.say)
     if dry_run:
-        for line in plan_lines(request, transport, folder.verdicts() if resume else {}):
+        for line in plan_lines(request, made, folder.verdicts() if resume else {}):
             typer.echo(line)
         return
-    code = Sweep(request, transport, limits(what), progress.say, progress.state).run()
+    code = Sweep(request, made, limits(what), progress.say, progress.state).run()
     if code != _INTERRUPTED:
         typer.echo(f"{output / 'matrix_results.json'}\n{output / 'matrix_results.csv'}")
     raise typer.Exit(code)
+
+
+def _transport(name: str) -> type[Local | OnRay]:
+    if name == "local":
+        from perfkit.sweep.local import Local
+
+        return Local
+    if name == "ray":
+        from perfkit.sweep.on_ray import OnRay
+
+        return OnRay
+    raise UsageError(unknown("transport", name, ("local", "ray")))
 
 
 @app.command()

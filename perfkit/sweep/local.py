@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections import deque
 from dataclasses import dataclass, field
@@ -94,9 +95,11 @@ class Local:
             job = self._queue.popleft()
             with self.devices.held(job.gpus, job.name) as environment:
                 made = self.make(self.what, job.ids, output=None, journal=self.journal, resume=True)
-                running = worker.run(made, job.log, self.journal, self.limits, environment)
+                running = worker.run(
+                    made, job.log, self.journal, self.limits, os.environ | environment
+                )
                 with contextlib.closing(running):
-                    while (ended := _next(running)) is None:
+                    while (ended := worker.advance(running)) is None:
                         yield Event(job)
             yield Event(job, ended=ended)
 
@@ -105,16 +108,6 @@ class Local:
         partial = self.journal.with_name(".matrix_results.json")
         made = self.make(what, ids, output=partial, journal=self.journal, resume=True)
         return assembled(made, partial)
-
-
-def _next(running: Generator[None, None, worker.Ended]) -> worker.Ended | None:
-    """Go on until the journal has grown (None) or the worker has ended."""
-    try:
-        next(running)
-    except StopIteration as stop:
-        ended: worker.Ended = stop.value
-        return ended
-    return None
 
 
 def assembled(made: Sequence[str], partial: Path) -> Document:

@@ -56,7 +56,7 @@ def run(
 
     Yields whenever lines have been added to the journal; past the limits the whole group is
     killed. It is killed too when the generator is closed, and by every exception that comes through
-    here, KeyboardInterrupt among them. ``environment`` is added to this process's own.
+    here, KeyboardInterrupt among them. ``environment`` is the whole of its environment.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     size, limit_s = _size(journal), limits.first_s
@@ -66,7 +66,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env=os.environ | dict(environment),
+            env=dict(environment),
             start_new_session=True,
             preexec_fn=_end_with_parent,  # noqa: PLW1509  (the sweep has one thread)
         )
@@ -86,6 +86,16 @@ def run(
             raise
     _kill(process)  # what it may have started and left behind
     return Ended(process.returncode, said=tail(log))
+
+
+def advance(running: Generator[None, None, Ended]) -> Ended | None:
+    """Go on until the journal has grown (None) or the worker has ended."""
+    try:
+        next(running)
+    except StopIteration as stop:
+        ended: Ended = stop.value
+        return ended
+    return None
 
 
 def tail(log: Path) -> str:

@@ -49,6 +49,11 @@ def make(
             str(output or ""), *ids]  # fmt: skip
 
 
+def describe(device: str) -> Host:
+    del device
+    return HOST
+
+
 class FakeHost(Local):
     """A host of any key and memory."""
 
@@ -58,13 +63,15 @@ class FakeHost(Local):
         return self.seen
 
 
-def prepare(folder: Path, deeds: dict[str, str], seed: int = 3) -> Measuring:
-    """Write MATRIX and the deeds into ``folder``; return what a sweep of them asks for."""
+def prepare(
+    folder: Path, deeds: dict[str, str], seed: int = 3, matrix: str = MATRIX, device: str = "cpu"
+) -> Measuring:
+    """Write the matrix and the deeds into ``folder``; return what a sweep of them asks for."""
     folder.mkdir(exist_ok=True)
-    (folder / "matrix.toml").write_text(MATRIX, encoding="utf-8")
+    (folder / "matrix.toml").write_text(matrix, encoding="utf-8")
     (folder / "deeds.json").write_text(json.dumps(deeds), encoding="utf-8")
     return Measuring(
-        matrices=(str(folder / "matrix.toml"),), model=None, device="cpu", prompts=None, rounds=1,
+        matrices=(str(folder / "matrix.toml"),), model=None, device=device, prompts=None, rounds=1,
         max_warmup=1, seed=seed, cell_timeout_s=0.5,
     )  # fmt: skip
 
@@ -97,6 +104,10 @@ def _main(journal: str, machine: str, deeds_file: str, output: str, *ids: str) -
         if deed == "hang":
             child = subprocess.Popen(["sleep", "60"])
             Path(deeds_file).with_name("child.pid").write_text(str(child.pid), encoding="utf-8")
+            time.sleep(60)
+        if deed == "kill-parent":
+            time.sleep(0.6)  # so that what was finished before has been seen
+            os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(60)
         if deed == "leave":
             sys.exit(0)
