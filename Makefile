@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots matrix triton-bench test lint clean
+.PHONY: help install baseline plots mem-baseline mem-trt matrix triton-bench test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,14 @@ baseline: $(STAMP) ## measure this machine's baseline and draw it
 
 plots: $(STAMP) ## draw what was measured
 	$(BIN)/perfkit plots
+
+mem-baseline: $(STAMP) ## where memory goes: forecast beside measured, and its picture
+	$(BIN)/perfkit run --matrix memory-cpu --matrix memory-gpu --output results/memory.json
+	$(BIN)/perfkit memory results/memory.json
+
+mem-trt: $(STAMP) ## the same of TensorRT-LLM; skips with the reason where it is absent
+	$(BIN)/python -m pytest -m trt benchmarks/test_generation.py -q --perfkit-matrix=memory-trt --benchmark-json=results/memory-trt.json
+	$(BIN)/perfkit memory results/memory-trt.json
 
 matrix: $(STAMP) ## measure a whole matrix, each group of cells in a process of its own
 	$(BIN)/perfkit sweep

@@ -204,18 +204,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _missing(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker("gpu")
-    if marker is not None:
-        from perfkit.machine.identity import gpu_absence, gpus
-        from perfkit.machine.requirements import missing_gpus
-
-        found = gpus()
-        reason = missing_gpus(found, gpu_absence() if not found else "", **marker.kwargs)
-        if reason is not None:
-            return reason
     if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt_llm") is None:
         return "needs TensorRT-LLM: no module tensorrt_llm found"
-    return None
+    marker = item.get_closest_marker("gpu")
+    if marker is None:
+        return None
+    from perfkit.machine.identity import gpu_absence, gpus
+    from perfkit.machine.requirements import missing_gpus
+
+    found = gpus()
+    return missing_gpus(found, gpu_absence() if not found else "", **marker.kwargs)
 
 
 @pytest.fixture

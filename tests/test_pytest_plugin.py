@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -123,6 +124,20 @@ def test_a_missing_gpu_skips_saying_need_and_have_or_fails_when_required(
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["*needs 1 GPU, found 0*"])
     run(pytester, asked, "-m", "gpu", "--require-gpu").assert_outcomes(errors=2)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_llm") is not None, reason="TensorRT-LLM is here"
+)
+def test_without_tensorrt_llm_its_cells_skip_saying_so(pytester: pytest.Pytester) -> None:
+    out = pytester.path / "out.json"
+    result = run(
+        pytester, "--perfkit-matrix=memory-trt", "-m", "trt", "-rs", f"--benchmark-json={out}"
+    )
+    result.assert_outcomes(skipped=12)
+    result.stdout.fnmatch_lines(["*needs TensorRT-LLM: no module tensorrt_llm found*"])
+    cells = read(out)["perfkit"]["cells"].values()
+    assert [cell["verdict"] for cell in cells] == ["unsupported"] * 12
 
 
 def test_resume_measures_only_what_the_journal_lacks(pytester: pytest.Pytester) -> None:
