@@ -8,8 +8,8 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from perfkit.errors import UsageError
-from perfkit.results.record import SCHEMA
+from perfkit.errors import UsageError, unknown
+from perfkit.results.record import SCHEMA, VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,11 +147,14 @@ class Journal:
             try:
                 record = json.loads(line)
                 done[record["id"]] = (record["cell"], record["entry"])
-                owner = record["machine"]
+                owner, verdict = record["machine"], record["cell"]["verdict"]
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError(
                     f"{self._path}:{number} is no journal line ({error!r}): mend or move it"
                 ) from None
+            if verdict not in VERDICTS:
+                told = unknown("verdict", str(verdict), VERDICTS)
+                raise UsageError(f"{self._path}:{number}: {told}: mend or move it")
             if owner != machine_key:
                 raise UsageError(f"{self._path} belongs to {owner}, this machine is {machine_key}")
         return done

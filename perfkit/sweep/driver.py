@@ -229,7 +229,7 @@ class Sweep:
         pace = (time.monotonic() - self._began_s) / self._spent_s if self._spent_s else 1.0
         left_s = estimate.words(self._estimate_s(left) * pace)
         at = len(self._cells) - len(left) + 1
-        self.state(f"cell {at} of {len(self._cells)}, measuring {left[0]}, about {left_s} left")
+        self.state(f"cell {at} of {len(self._cells)}, about {left_s} left, measuring {left[0]}")
 
     def _write(self, folder: Folder) -> None:
         """Put all cells of the journal into one file, and flatten it."""

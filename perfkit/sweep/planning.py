@@ -103,10 +103,8 @@ def plan_lines(request: Request, transport: Transport, done: Mapping[str, str]) 
         gpus = (
             f", {group.gpus} GPU" + ("s" if group.gpus > 1 else "") if what.device == "gpu" else ""
         )
-        lines.append(
-            f"group {number}: {group.name}{gpus}, {len(group.cells)} cells, "
-            f"about {estimate.words(spent_s)}"
-        )
+        time = f"about {estimate.words(spent_s)}" if spent_s else "nothing to measure"
+        lines.append(f"group {number}: {group.name}{gpus}, {len(group.cells)} cells, {time}")
         lines += mine
     cells = sum(len(group.cells) for group in groups)
     yield f"{cells} cells in {len(groups)} groups on {machine.machine_key}, seed {what.seed}"

@@ -91,7 +91,7 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path: Path) -> 
 
 def test_another_machines_journal_is_refused(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
-    journal.append("h100", "a", {}, None)
+    journal.append("h100", "a", {"verdict": "ok"}, None)
     with pytest.raises(UsageError, match="belongs to h100, this machine is h200"):
         journal.read("h200")
 
@@ -101,6 +101,13 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path.write_text("nonsense\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"journal.jsonl:1 is no journal line"):
         Journal(path).read("m")
+
+
+def test_a_verdict_that_is_none_is_named(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("m", "a", {"verdict": "okay"}, None)
+    with pytest.raises(UsageError, match=r"journal.jsonl:1: unknown verdict 'okay': did you mean"):
+        journal.read("m")
 
 
 def test_all_files_that_cannot_be_compared_with_are_named_at_once(tmp_path: Path) -> None:
