@@ -142,7 +142,11 @@ def plots(
     files: Annotated[list[Path] | None, typer.Argument(help="Result files.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("plots"),
 ) -> None:
-    """Draw tokens_per_sec.png, latency_cdf.png and memory.png from result files."""
+    """Draw result files: tokens_per_sec.png, latency_cdf.png and memory.png.
+
+    Where they hold a range of batches or prompt lengths, also throughput_vs_batch.png,
+    latency_vs_prompt.png and throughput_latency_pareto.png.
+    """
     from perfkit.results.store import check_writable
 
     documents, bad = _read_all(files or [_RESULT])

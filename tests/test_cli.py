@@ -65,7 +65,9 @@ def test_a_broken_file_is_named_and_the_others_are_drawn(tmp_path: Path) -> None
     assert done.returncode == 2
     assert "bad.json is not JSON" in done.stderr
     drawn = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert drawn == {"tokens_per_sec.png", "latency_cdf.png", "memory.png"}
+    assert drawn == {
+        "tokens_per_sec.png", "latency_cdf.png", "memory.png", "throughput_vs_batch.png",
+    }  # fmt: skip
 
 
 def test_run_measures_writes_and_prints_a_table(tmp_path: Path) -> None:
