@@ -53,6 +53,11 @@ def figures(documents: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
+def memory_figure(documents: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the picture of memory alone, unsaved."""
+    return memory(set_scene(documents))
+
+
 def title_of(figure: Figure) -> str:
     """Return the words above a picture."""
     return figure.get_suptitle()
