@@ -13,6 +13,8 @@ from perfkit.errors import UsageError, unknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from perfkit.results.store import Document
     from perfkit.sweep.local import Local
     from perfkit.sweep.on_ray import OnRay
@@ -167,7 +169,11 @@ def plots(
     files: Annotated[list[Path] | None, typer.Argument(help="Result files.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("plots"),
 ) -> None:
-    """Draw tokens_per_sec.png, latency_cdf.png and memory.png from result files."""
+    """Draw result files: tokens_per_sec.png, latency_cdf.png and memory.png.
+
+    Where they hold a range of batches or prompt lengths, also throughput_vs_batch.png,
+    latency_vs_prompt.png and throughput_latency_pareto.png.
+    """
     from perfkit.results.store import check_writable
 
     documents, bad = _read_all(files or [_RESULT])
@@ -182,18 +188,40 @@ def plots(
 
 
 @app.command()
+def memory(
+    files: Annotated[list[Path] | None, typer.Argument(help="Result files.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("plots"),
+) -> None:
+    """Print the memory forecast of each cell beside what it took, and draw memory.png."""
+    from perfkit.reporting.memory_table import memory_table
+    from perfkit.reporting.tables import headline
+    from perfkit.results.store import check_writable
+
+    documents, bad = _read_all(files or [_RESULT])
+    if documents:
+        check_writable(output)
+        console = _console(160)
+        for document in documents:
+            console.print(memory_table(document))
+            console.print(headline(document), highlight=False, soft_wrap=True)
+        from perfkit.reporting.plots import memory_figure, save
+
+        typer.echo(save(memory_figure(documents), output / "memory.png"))
+    if bad:
+        raise UsageError("; ".join(bad))
+
+
+@app.command()
 def attention(
     file: Annotated[Path, typer.Argument(help="Result file of benchmarks/test_attention.py.")],
     output: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("plots"),
 ) -> None:
     """Print the attention table and draw attention_tflops.png from a result file."""
-    from rich.console import Console
-
     from perfkit.reporting.attention import figure, has_picture, tables
     from perfkit.results.store import check_writable, read
 
     document = read(file, "perfkit_attention")
-    console = Console() if sys.stdout.isatty() else Console(width=170)
+    console = _console(170)
     for table in tables(document):
         console.print(table)
     if has_picture(document):
@@ -215,12 +243,17 @@ def _read_all(files: Sequence[Path]) -> tuple[list[Document], list[str]]:
     return documents, bad
 
 
-def _show(document: Document) -> None:
+def _console(width: int) -> Console:
+    """Return a console as wide as the terminal, or ``width`` columns where there is none."""
     from rich.console import Console
 
+    return Console() if sys.stdout.isatty() else Console(width=width)
+
+
+def _show(document: Document) -> None:
     from perfkit.reporting.tables import headline, results_table
 
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = _console(140)
     console.print(results_table(document))
     console.print(headline(document), highlight=False, soft_wrap=True)
 

@@ -42,6 +42,8 @@ def perfkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("plots", "none.json"), "cannot read none.json"),
         (("plots", "foreign.json"), "foreign.json was not written by perfkit"),
         (("plots", "corrupt.json"), "corrupt.json is not JSON"),
+        (("memory", "none.json"), "cannot read none.json"),
+        (("memory",), "cannot read results/metrics_pytorch.json"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(
@@ -65,7 +67,21 @@ def test_a_broken_file_is_named_and_the_others_are_drawn(tmp_path: Path) -> None
     assert done.returncode == 2
     assert "bad.json is not JSON" in done.stderr
     drawn = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert drawn == {"tokens_per_sec.png", "latency_cdf.png", "memory.png"}
+    assert drawn == {
+        "tokens_per_sec.png", "latency_cdf.png", "memory.png", "throughput_vs_batch.png",
+    }  # fmt: skip
+
+
+def test_memory_prints_a_table_and_draws_its_picture(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_text(json.dumps(small()), encoding="utf-8")
+    (tmp_path / "bad.json").write_text("{", encoding="utf-8")
+    done = perfkit(tmp_path, "memory", "good.json", "bad.json", "--output", "drawn")
+    assert done.returncode == 2
+    assert "bad.json is not JSON" in done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "drawn/memory.png"
+    assert sum("/b" in line and "/p128" in line for line in lines) == 6
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["memory.png"]
 
 
 def test_run_measures_writes_and_prints_a_table(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 DOUBT = "#D0D0D0"
 INK = "#333333"
+FAINT = "#666666"
 WIDTH_IN = 11.0
+_TITLE_CHARS = 110
 
 
 def canvas(scene: Scene, what: str, height_in: float, note: str = "") -> Figure:
@@ -26,7 +29,8 @@ def canvas(scene: Scene, what: str, height_in: float, note: str = "") -> Figure:
     FigureCanvasAgg(figure)
     about = "  |  ".join(part for part in (scene.about, note) if part)
     head = f"{what}: {', '.join(scene.models) or 'no cells'}"
-    figure.suptitle(f"{head}\n{about}", fontsize=12, color=INK)
+    lines = [*wrap(head, _TITLE_CHARS), *wrap(about, _TITLE_CHARS)]
+    figure.suptitle("\n".join(lines), fontsize=12, color=INK)
     return figure
 
 
@@ -49,7 +53,7 @@ def name_panel(axes: Axes, model: str) -> None:
     """Write the model above a panel, and what its labels count."""
     axes.set_title(model, fontsize=10, loc="left", color=INK)
     units = "batch in sequences, prompt and new in tokens"
-    axes.set_title(units, fontsize=7, loc="right", color="#666666")
+    axes.set_title(units, fontsize=7, loc="right", color=FAINT)
 
 
 def swatches(scene: Scene, cells: Iterable[Drawn], prefix: str = "") -> list[Any]:
@@ -77,7 +81,8 @@ def doubt_swatch(cells: Iterable[Drawn]) -> list[Any]:
 def legend_below(figure: Figure, handles: list[Any]) -> None:
     """Put the legend under the panels, in as many columns as fit."""
     if handles:
-        longest = max(len(handle.get_label()) for handle in handles)
+        lines = (line for handle in handles for line in handle.get_label().split("\n"))
+        longest = max(len(line) for line in lines)
         columns = max(1, min(len(handles), int(150 / (longest + 8))))
         figure.legend(
             handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
@@ -107,7 +112,7 @@ def empty_slot(axes: Axes, y: float, text: str, colour: str) -> None:
     axes.plot([0.006], [y], "x", color=colour, transform=place, markersize=4.5, clip_on=False)
     axes.annotate(
         text, (0.006, y), xycoords=place, xytext=(7, 0), textcoords="offset points",
-        va="center", fontsize=7, color="#666666", style="italic",
+        va="center", fontsize=7, color=FAINT, style="italic",
     )  # fmt: skip
 
 

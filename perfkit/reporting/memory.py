@@ -20,7 +20,7 @@ from perfkit.reporting.drawing import (
     tidy,
 )
 from perfkit.reporting.frame import section
-from perfkit.reporting.tables import GIB, peak
+from perfkit.reporting.tables import GIB, gib, peak
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,13 +116,13 @@ def _memory_panel(axes: Axes, scene: Scene, cells: Sequence[Drawn], *, with_new:
             continue
         inner, outer = (size / GIB for _, size in measured)
         bar(axes, (at + 0.21, 0.38), inner, cell, colour)
-        words = _gib(inner)
+        words = gib(inner)
         if outer > inner:
             axes.barh(
                 at + 0.21, outer - inner, 0.34, left=inner, facecolor="none", edgecolor=colour,
                 linewidth=0.8,
             )  # fmt: skip
-            words = f"{_gib(inner)}, device {_gib(outer)}"
+            words = f"{gib(inner)}, device {gib(outer)}"
         beside(axes, outer, at + 0.21, f"{words}  {cell.label}" if cell.doubtful else words)
     axes.set_yticks(
         range(len(cells)),
@@ -145,12 +145,7 @@ def _forecast_bar(axes: Axes, y: float, cell: Drawn) -> None:
         axes.barh(y, size, 0.38, left=start, color=colour)
         start += size
     total = forecast.get("total_bytes")
-    beside(axes, start, y, _gib(start if total is None else total / GIB))
-
-
-def _gib(size: float) -> str:
-    """Print one decimal, and two digits of what is under 1 GiB."""
-    return f"{size:,.1f}" if size >= 1 else f"{size:.2g}"
+    beside(axes, start, y, gib(start if total is None else total / GIB))
 
 
 def _memory_legend(scene: Scene, cells: Sequence[Drawn]) -> list[Any]:

@@ -1,12 +1,15 @@
-"""Three pictures of one or more result documents: throughput, latency, memory."""
+"""All pictures of one or more result documents, and how each is saved."""
 
 from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING, Any
 
+from perfkit.reporting.batches import throughput_vs_batch
 from perfkit.reporting.latency import latency
 from perfkit.reporting.memory import memory
+from perfkit.reporting.pareto import throughput_latency_pareto
+from perfkit.reporting.prompts import latency_vs_prompt
 from perfkit.reporting.scene import set_scene
 from perfkit.reporting.throughput import throughput
 from perfkit.results.store import write_whole
@@ -21,9 +24,9 @@ DPI = 130
 
 
 def draw_all(documents: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Write tokens_per_sec.png, latency_cdf.png and memory.png to ``folder``, each whole.
+    """Write the pictures of ``figures`` to ``folder``, each whole; return their paths.
 
-    Of cells measured twice on one machine the latest is drawn. Returns the paths written.
+    Of cells measured twice on one machine the latest is drawn.
     """
     return [save(figure, folder / f"{name}.png") for name, figure in figures(documents).items()]
 
@@ -37,13 +40,22 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def figures(documents: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    """Return the pictures by file stem, unsaved."""
+    """Return the pictures by file stem, unsaved; the last three only where they have a line."""
     scene = set_scene(documents)
-    return {
+    drawn = {
         "tokens_per_sec": throughput(scene),
         "latency_cdf": latency(scene),
         "memory": memory(scene),
+        "throughput_vs_batch": throughput_vs_batch(scene),
+        "latency_vs_prompt": latency_vs_prompt(scene),
+        "throughput_latency_pareto": throughput_latency_pareto(scene),
     }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def memory_figure(documents: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the picture of memory alone, unsaved."""
+    return memory(set_scene(documents))
 
 
 def title_of(figure: Figure) -> str:

@@ -143,7 +143,7 @@ def _looks(bases: Sequence[str], tails: Sequence[tuple[str, ...]]) -> dict[str, 
     for base, tail in sorted(set(zip(bases, tails, strict=True))):
         turn, hue = divmod(hues.index(base), len(PALETTE))
         level = variants.index(tail) + turn * len(variants)
-        colour = _tint(PALETTE[hue], _share(level, levels))
+        colour = tint(PALETTE[hue], _share(level, levels))
         looks[" ".join((base, *tail))] = (colour, LINES[level % len(LINES)])
     return looks
 
@@ -156,7 +156,7 @@ def _share(level: int, levels: int) -> float:
     return away if level % 2 else -away
 
 
-def _tint(colour: str, share: float) -> str:
+def tint(colour: str, share: float) -> str:
     """Mix a colour with a share of white, or of black where the share is negative."""
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     end = 255 if share > 0 else 0

@@ -70,6 +70,11 @@ def peak(cell: Mapping[str, Any]) -> tuple[str, float] | None:
     return next(((key, metrics[key]) for key in PEAKS if metrics.get(key) is not None), None)
 
 
+def gib(size: float) -> str:
+    """Print GiB with one decimal, and two digits of what is under 1 GiB."""
+    return f"{size:,.1f}" if abs(size) >= 1 else f"{size:.2g}"
+
+
 def short_id(name: str) -> str:
     """Return a cell id without the tensor-parallel size when that is 1."""
     return name.removesuffix("/tp1")
@@ -88,7 +93,7 @@ def results_table(document: Mapping[str, Any]) -> Table:
     cells = cells_of(document)
     for name, cell in cells.items():
         figures = _figures(cell, ratio(cell, reference_arm(cell, cells)))
-        table.add_row(_named(name, cell), _verdict(cell), *figures)
+        table.add_row(named(name, cell), verdict_words(cell), *figures)
     return table
 
 
@@ -141,7 +146,8 @@ def _kernels(cell: Mapping[str, Any]) -> str:
     return f"{prefill or DASH}/\n{decode or DASH}"
 
 
-def _named(name: str, cell: Mapping[str, Any]) -> Text:
+def named(name: str, cell: Mapping[str, Any]) -> Text:
+    """Return a cell's short id, and under it why there is anything to say of its verdict."""
     from rich.text import Text
 
     text = Text(short_id(name))
@@ -150,7 +156,8 @@ def _named(name: str, cell: Mapping[str, Any]) -> Text:
     return text
 
 
-def _verdict(cell: Mapping[str, Any]) -> Text:
+def verdict_words(cell: Mapping[str, Any]) -> Text:
+    """Return a cell's verdict in the colour of its kind."""
     from rich.text import Text
 
     verdict = str(cell.get("verdict") or "unknown")

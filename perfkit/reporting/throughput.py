@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from perfkit.reporting.curves import around
 from perfkit.reporting.drawing import (
     INK,
     bar,
@@ -72,21 +73,18 @@ def _slots(cells: Iterable[Drawn]) -> list[tuple[float, Drawn]]:
     return placed
 
 
-def _rate_range(cell: Drawn) -> tuple[float, float, float] | None:
+def rate_range(cell: Drawn) -> tuple[float, float, float] | None:
     """Return output token/s of the slowest round, the cell and the fastest round."""
-    value = cell.metric("output_tokens_per_s")
-    if value is None:
-        return None
     tokens = cell.shape[0] * cell.shape[2]
-    rates = [tokens / e2e for e2e in cell.samples("e2e_s") if e2e > 0]
-    return min([*rates, value]), value, max([*rates, value])
+    rounds = (tokens / e2e for e2e in cell.samples("e2e_s") if e2e > 0)
+    return around(cell.metric("output_tokens_per_s"), rounds)
 
 
 def _throughput_panel(
     axes: Axes, scene: Scene, slots: list[tuple[float, Drawn]], *, with_new: bool
 ) -> None:
     tidy(axes, "x")
-    rates = {at: _rate_range(cell) for at, cell in slots}
+    rates = {at: rate_range(cell) for at, cell in slots}
     room = 1.2 if any(cell.doubtful for _, cell in slots) else 1.1
     ceilings = {at: cell.at_ceilings for at, cell in slots}
     log = _scale_bars(

@@ -145,3 +145,33 @@ def small() -> dict[str, Any]:
         cell("torch-compile", "llama2-7b", "fp32", "fmha", batch=4, prompt=128, rounds=3),
         cell("torch-eager", "llama2-7b", "fp32", "fmha", batch=1, prompt=128, verdict="unstable"),
     )
+
+
+def matrix(
+    backends: tuple[str, ...] = ("torch-eager", "torch-compile"),
+    precisions: tuple[str, ...] = ("bf16", "fp16"),
+) -> dict[str, Any]:
+    """Return a whole matrix, 112 cells for each backend and precision, with holes of each kind."""
+    batches, prompts, news = (1, 2, 4, 8, 16, 32, 64), (128, 512, 1024, 2048), (32, 128)
+    product = itertools.product(backends, precisions, batches, prompts, news, ("nofmha", "fmha"))
+    return document(
+        *(
+            cell(backend, "llama2-7b", precision, attention, batch=batch, prompt=prompt, new=new,
+                 verdict=_fate(backend, attention, batch, prompt), rounds=5)
+            for backend, precision, batch, prompt, new, attention in product
+        )
+    )  # fmt: skip
+
+
+def _fate(backend: str, attention: str, batch: int, prompt: int) -> str:
+    """Return what becomes of a cell of ``matrix``: large ones do not fit, a few go wrong."""
+    if batch * prompt >= (32_768 if attention == "nofmha" else 131_072):
+        return "oom"
+    wrong = {
+        ("torch-compile", "nofmha", 32, 512): "timeout",
+        ("torch-compile", "fmha", 16, 2048): "diverged",
+        ("torch-eager", "nofmha", 1, 128): "unstable",
+        ("torch-eager", "fmha", 8, 512): "throttled",
+        ("torch-eager", "fmha", 64, 1024): "clock_mismatch",
+    }
+    return wrong.get((backend, attention, batch, prompt), "ok")

@@ -34,13 +34,18 @@ def widths(axes: Axes) -> list[float]:
     return [bar.get_width() for bar in axes.patches]
 
 
-@pytest.mark.parametrize("made", [small(), document(cell(verdict="oom")), document()])
-def test_three_whole_pictures(made: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("made", "more"),
+    [(small(), ["throughput_vs_batch.png"]), (document(cell(verdict="oom")), []), (document(), [])],
+)
+def test_whole_pictures_of_what_there_is(
+    made: dict[str, Any], more: list[str], tmp_path: Path
+) -> None:
     from matplotlib.image import imread
 
     paths = draw_all([made], tmp_path / "new")
-    assert [path.name for path in paths] == PICTURES
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(PICTURES)
+    assert [path.name for path in paths] == PICTURES + more
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(PICTURES + more)
     for path in paths:
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert imread(path).shape[1] == 1430
@@ -50,7 +55,7 @@ def test_forty_cells_are_drawn_without_pyplot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it now fails
-    assert [path.stat().st_size > 20_000 for path in draw_all([large()], tmp_path)] == [True] * 3
+    assert [path.stat().st_size > 20_000 for path in draw_all([large()], tmp_path)] == [True] * 6
 
 
 def test_titles_tell_model_machine_precision_and_date(drawn: dict[str, Figure]) -> None:
@@ -59,7 +64,15 @@ def test_titles_tell_model_machine_precision_and_date(drawn: dict[str, Figure]) 
         assert all(w in title for w in ("llama2-7b", "NVIDIA H200", "bf16, fp16", "2026-11-24"))
     for figure in figures([small()]).values():
         assert "gpt2-xl, llama2-7b" in title_of(figure)
-        assert len(figure.axes) in {2, 4}
+        assert len(figure.axes) in {1, 2, 4}
+
+
+def test_a_long_title_is_broken_into_lines() -> None:
+    many = [cell(model=f"a-model-with-a-long-name-{i}") for i in range(9)]
+    for figure in figures([document(*many)]).values():
+        lines = title_of(figure).splitlines()
+        assert len(lines) > 2
+        assert max(map(len, lines)) <= 110
 
 
 def test_axes_carry_units(drawn: dict[str, Figure]) -> None:
