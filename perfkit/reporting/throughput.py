@@ -32,13 +32,20 @@ if TYPE_CHECKING:
 
 # Above this ratio of largest to smallest a linear axis hides the small ones.
 LOG_OVER = 30.0
+# More bars than this make a scroll of the picture; throughput_vs_batch shows all of a sweep.
+MOST_BARS = 64
 
 
 def throughput(scene: Scene) -> Figure:
     """Bars of output_tokens_per_s, one panel a model, one group a shape, one bar an arm."""
-    panels = {model: _slots(scene.of(model)) for model in scene.models}
+    bars = {model: _even(scene.of(model), MOST_BARS // len(scene.models)) for model in scene.models}
+    panels = {model: _slots(cells) for model, cells in bars.items()}
     heights = [max(at for at, _ in slots) + 1.5 for slots in panels.values()]
-    with_new, note = new_tokens(scene.cells)
+    shown = [cell for cells in bars.values() for cell in cells]
+    with_new, note = new_tokens(shown)
+    if len(shown) < len(scene.cells):
+        cut = f"{len(shown)} of {len(scene.cells)} cells: shapes spread over the range"
+        note = "  |  ".join(part for part in (note, cut) if part)
     figure = canvas(scene, "Output throughput", 1.9 + sum(0.19 * h + 0.5 for h in heights), note)
     if not panels:
         return figure
@@ -47,9 +54,18 @@ def throughput(scene: Scene) -> Figure:
     ):
         _throughput_panel(axes, scene, slots, with_new=with_new)
         name_panel(axes, model)
-    marks = [*_ceiling_swatch(scene.cells), *doubt_swatch(scene.cells)]
-    legend_below(figure, [*swatches(scene, scene.cells), *marks])
+    legend_below(figure, [*swatches(scene, shown), *_ceiling_swatch(shown), *doubt_swatch(shown)])
     return figure
+
+
+def _even(cells: Sequence[Drawn], most: int) -> list[Drawn]:
+    """Keep whole shapes, about ``most`` cells of them, spread evenly from first to last."""
+    groups = [list(group) for _, group in groupby(cells, key=lambda cell: cell.shape)]
+    kept = max(2, round(most * len(groups) / max(len(cells), 1)))
+    if kept >= len(groups):
+        return list(cells)
+    chosen = [round(k * (len(groups) - 1) / (kept - 1)) for k in range(kept)]
+    return [cell for k in chosen for cell in groups[k]]
 
 
 def _ceiling_swatch(cells: Iterable[Drawn]) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from perfkit.reporting.plots import draw_all, figures, title_of
 from perfkit.reporting.scene import set_scene
-from tests.reporting.documents import cell, document, large, small
+from tests.reporting.documents import cell, document, large, matrix, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,3 +216,15 @@ def test_machines_become_part_of_the_arm() -> None:
 def test_bare_cells_do_not_stop_a_picture() -> None:
     made = {"perfkit": {"cells": {"a": {}, "b": {"verdict": "ok", "metrics": {}}}}}
     assert words(figures([made])["tokens_per_sec"].axes[0]) == ["unknown", "no figure"]
+
+
+def test_the_bars_of_a_large_sweep_are_some_of_its_shapes_and_the_title_says_so() -> None:
+    from perfkit.reporting.throughput import throughput
+
+    figure = throughput(set_scene([matrix(("torch-eager",), ("bf16",))]))
+    # 32 of the 56 shapes, both arms of each.
+    assert "64 of 112 cells: shapes spread over the range" in title_of(figure)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 32
+    assert labels[0] == "batch 1, prompt 128, new 32"
+    assert labels[-1] == "batch 64, prompt 2048, new 128"
