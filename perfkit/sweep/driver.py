@@ -102,6 +102,8 @@ class Sweep:
                 self._follow(folder)
                 self.say(f"interrupted: {len(self.verdicts)} of {len(self._cells)} cells are kept "
                          f"in {folder.journal}; go on with --resume")  # fmt: skip
+                if self.verdicts:
+                    self._write(folder)
                 return INTERRUPTED
             except OSError as error:
                 raise UsageError(
@@ -232,10 +234,11 @@ class Sweep:
         self.state(f"cell {at} of {len(self._cells)}, about {left_s} left, measuring {left[0]}")
 
     def _write(self, folder: Folder) -> None:
-        """Put all cells of the journal into one file, and flatten it."""
+        """Put the journal's cells into one file, and flatten it."""
         from perfkit.reporting.frame import write_csv
 
-        document = self.transport.assembled(self.request.what, tuple(self._cells))
+        finished = tuple(case_id for case_id in self._cells if case_id in self.verdicts)
+        document = self.transport.assembled(self.request.what, finished)
         earlier = folder.attempts()
         for case_id, cell in document["perfkit"]["cells"].items():
             cell["attempt"] = 1 + earlier[case_id]

@@ -113,6 +113,27 @@ def test_a_killed_sweep_goes_on_with_none_lost_and_none_twice(tmp_path: Path) ->
     assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
 
 
+def test_an_interrupted_sweep_writes_what_it_has_and_goes_on(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys; from pathlib import Path; from tests.sweep.fake_worker import sweep\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(sweep(Path(sys.argv[1]), {'llama-tiny': 'slow'}, []).run())\n"
+    )
+    journal = tmp_path / "out" / "matrix_results.journal.jsonl"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as process:
+        while not journal.is_file() or journal.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    document = json.loads((tmp_path / "out" / "matrix_results.json").read_text(encoding="utf-8"))
+    finished = verdicts(tmp_path)
+    assert set(document["perfkit"]["cells"]) == set(finished)
+    assert 3 <= len(finished) < CELLS
+    assert sweep(tmp_path, {}, [], resume=True).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+
+
 def test_a_torn_journal_is_mended_and_said(tmp_path: Path) -> None:
     sweep(tmp_path, {}, []).run()
     journal = tmp_path / "out" / "matrix_results.journal.jsonl"
