@@ -137,8 +137,9 @@ def sweep(
             typer.echo(line)
         return
     code = Sweep(request, made, limits(what), progress.say, progress.state).run()
-    if code != _INTERRUPTED:
-        typer.echo(f"{output / 'matrix_results.json'}\n{output / 'matrix_results.csv'}")
+    for path in (folder.results, folder.table):
+        if path.is_file():
+            typer.echo(path)
     raise typer.Exit(code)
 
 

@@ -8,7 +8,7 @@ from perfkit.reporting.frame import cells_of, section
 from perfkit.results.record import BROKEN, DOUBTFUL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.table import Table
     from rich.text import Text
@@ -192,7 +192,7 @@ def date_of(document: Mapping[str, Any]) -> str:
 def _ceilings(document: Mapping[str, Any]) -> str:
     ceilings = section(document, "perfkit", "ceilings")
     if not ceilings:
-        return "ceilings not measured"
+        return _ceilings_of_cells(document)
     if ceilings.get("verdict") != "ok":
         reasons = "; ".join(ceilings.get("reasons") or []) or "no reason recorded"
         return f"ceilings INVALID: {reasons}"
@@ -206,3 +206,26 @@ def _ceilings(document: Mapping[str, Any]) -> str:
         value = ceilings.get(f"{name}_bytes_per_s")
         parts.append(f"{name} {DASH if value is None else f'{value / 1e9:,.0f}'} GB/s")
     return "ceilings: " + ", ".join(parts)
+
+
+def _ceilings_of_cells(document: Mapping[str, Any]) -> str:
+    """Tell the ranges over the cells' own ceilings, as a sweep's many processes measured them."""
+    gemm: dict[str, list[float]] = {}
+    moved: dict[str, list[float]] = {}
+    for cell in cells_of(document).values():
+        mine, precision = section(cell, "ceilings"), section(cell, "case").get("precision")
+        if mine.get("gemm_flop_per_s"):
+            gemm.setdefault(f"GEMM {precision}", []).append(mine["gemm_flop_per_s"] * 1e-12)
+        for name in ("copy", "read"):
+            if mine.get(f"{name}_bytes_per_s"):
+                moved.setdefault(name, []).append(mine[f"{name}_bytes_per_s"] * 1e-9)
+    if not gemm and not moved:
+        return "ceilings not measured"
+    parts = [f"{name} {_range(rates, _number)} TFLOP/s" for name, rates in gemm.items()]
+    parts += [f"{name} {_range(rates, '{:,.0f}'.format)} GB/s" for name, rates in moved.items()]
+    return f"ceilings: {', '.join(parts)}"
+
+
+def _range(values: Sequence[float], form: Callable[[float], str]) -> str:
+    least, most = form(min(values)), form(max(values))
+    return least if least == most else f"{least} to {most}"

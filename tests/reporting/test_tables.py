@@ -126,4 +126,13 @@ def test_the_headline() -> None:
         "ceilings INVALID: copy under 4,000 GB/s; read under copy"
     )
     assert headline(document(ceilings=None)).endswith("ceilings not measured")
+    kinds = [
+        {
+            "case": {"precision": "bf16"},
+            "ceilings": {"gemm_flop_per_s": gemm, "copy_bytes_per_s": 4.2e12},
+        }
+        for gemm in (7.6e14, 8.0e14)
+    ]
+    swept = document(("a", kinds[0]), ("b", kinds[1]), ceilings=None)
+    assert headline(swept).endswith("ceilings: GEMM bf16 760.0 to 800.0 TFLOP/s, copy 4,200 GB/s")
     assert headline({}) == "unknown machine | unknown date | ceilings not measured"
