@@ -38,11 +38,11 @@ def throughput_vs_batch(scene: Scene) -> Figure | None:
     """
     rows = _rows(scene)
     panels = [panel for _, row in rows for panel in row]
-    if not any(makes_a_line(panel.spots) for panel in panels):
+    if not panels:
         return None
     cells = [spot.cell for panel in panels for spot in panel.spots]
     alone = len(scene.cells) - len(cells)
-    note = f"left out: {alone} cells of one batch size alone" if alone else ""
+    note = f"left out: {alone} cells where no arm makes a line" if alone else ""
     heights = [PANEL_IN + strip_in(row, scene) for _, row in rows]
     figure = canvas(
         scene, "Output throughput over batch", 1.5 + sum(h + 0.35 for h in heights), note
@@ -60,7 +60,7 @@ def _rows(scene: Scene) -> list[tuple[str, list[Panel]]]:
     rows = []
     for model, alike in by_lengths(scene):
         made = [_panel(title, cells) for title, cells in alike]
-        rows += chunks(model, [panel for panel in made if len({s.x for s in panel.spots}) > 1])
+        rows += chunks(model, [panel for panel in made if makes_a_line(panel.spots)])
     return rows
 
 

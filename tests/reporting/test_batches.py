@@ -130,12 +130,20 @@ def test_the_value_axis_is_logarithmic_over_thirty_times() -> None:
     assert (scale(29.0), scale(31.0)) == ("linear", "log")
 
 
+def test_a_panel_without_any_figure_takes_no_room() -> None:
+    holes = [cell(batch=b, prompt=128, verdict="unsupported") for b in (1, 2)]
+    figure = throughput_vs_batch(set_scene([document(cell(batch=1), cell(batch=2), *holes)]))
+    assert figure is not None
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["llama2-7b\nprompt 512, new 64"]
+    assert "left out: 2 cells where no arm makes a line" in title_of(figure)
+
+
 def test_cells_of_a_lone_batch_are_counted_and_left_out() -> None:
     made = document(cell(batch=1), cell(batch=2), cell(batch=4, prompt=128), cell("a", "b"))
     figure = throughput_vs_batch(set_scene([made]))
     assert figure is not None
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["llama2-7b\nprompt 512, new 64"]
-    assert "left out: 2 cells of one batch size alone" in title_of(figure)
+    assert "left out: 2 cells where no arm makes a line" in title_of(figure)
 
 
 @pytest.mark.parametrize(
