@@ -134,7 +134,7 @@ def test_a_panel_without_any_figure_takes_no_room() -> None:
     holes = [cell(batch=b, prompt=128, verdict="unsupported") for b in (1, 2)]
     figure = throughput_vs_batch(set_scene([document(cell(batch=1), cell(batch=2), *holes)]))
     assert figure is not None
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["llama2-7b\nprompt 512, new 64"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["prompt 512, new 64"]
     assert "left out: 2 cells where no arm makes a line" in title_of(figure)
 
 
