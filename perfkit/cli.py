@@ -133,7 +133,7 @@ def sweep(
     progress, folder = Progress(sys.stdout), Folder(output)
     made = _transport(transport)(what, folder.journal, limits(what), progress.say)
     if dry_run:
-        for line in plan_lines(request, made, folder.verdicts() if resume else {}):
+        for line in plan_lines(request, made):
             typer.echo(line)
         return
     code = Sweep(request, made, limits(what), progress.say, progress.state).run()

@@ -29,10 +29,19 @@ def load_plan(names: Sequence[str], model: str | None = None) -> tuple[PlannedCe
     cells: dict[Case, PlannedCell] = {}
     for name in names:
         path = find_matrix(name)
-        matrix = Matrix.parse(path.read_text(encoding="utf-8"), str(path))
+        matrix = Matrix.parse(_text(path), str(path))
         for case in _with_model(matrix.cases(str(path)), model):
             cells.setdefault(case, PlannedCell(case, matrix.device, matrix.min_mem_gib))
     return tuple(cells.values())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: {error.reason}") from None
 
 
 def find_matrix(name: str) -> Path:

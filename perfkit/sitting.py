@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 import warnings
@@ -94,7 +95,7 @@ class Sitting:
                 self._journal.append(self.machine.key, result.case.id, cell, entry)
             except OSError as error:
                 # What cannot be kept need not be measured.
-                pytest.exit(f"the journal cannot be written: {error}", returncode=3)
+                pytest.exit(f"the journal cannot be written: {error}", returncode=os.EX_IOERR)
 
     def line(self, result: Result) -> str:
         """Return one line about a finished cell."""

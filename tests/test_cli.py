@@ -34,6 +34,7 @@ def perfkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("run", "--matrix", "smoke", "--output", "out"), "--output out: expected the name of a"),
         (("run", "--matrix", "smoke", "--output", "d.json"), "--output d.json: expected the name"),
         (("sweep", "smok"), "unknown matrix 'smok'"),
+        (("sweep", "latin.toml"), "latin.toml is not UTF-8 text"),
         (("sweep", "--again", "oom"), "add --resume"),
         (("sweep", "--resume", "--again", "omm"), "unknown verdict 'omm'"),
         (("sweep", "--prompts", "none.txt"), "cannot read the prompts file none.txt"),
@@ -51,6 +52,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "d.json").mkdir()
+    (tmp_path / "latin.toml").write_bytes(b"# caf\xe9\n")
     (tmp_path / "foreign.json").write_text('{"benchmarks": []}', encoding="utf-8")
     (tmp_path / "corrupt.json").write_text('{"benchm', encoding="utf-8")
     done = perfkit(tmp_path, *arguments)

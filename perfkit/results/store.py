@@ -70,12 +70,15 @@ def write_whole(path: Path, content: str | bytes) -> None:
         place.unlink(missing_ok=True)
 
 
-def check_writable(folder: Path) -> None:
-    """Raise UsageError when files cannot be made in ``folder``, before anything is measured."""
+def check_writable(folder: Path, room_bytes: int = 0) -> None:
+    """Raise UsageError when a file of ``room_bytes`` cannot be made in ``folder``.
+
+    Asked before anything is measured.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x" * room_bytes)
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 

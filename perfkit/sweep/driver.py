@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from perfkit.errors import UsageError, unknown
+from perfkit.errors import UsageError
 from perfkit.results import store
-from perfkit.results.record import BROKEN, VERDICTS, Result
+from perfkit.results.record import BROKEN, Result
 from perfkit.results.store import Document, Journal, check_writable
-from perfkit.running import check_prompts
 from perfkit.sweep import estimate
 from perfkit.sweep.folder import Folder
-from perfkit.sweep.planning import planned, refused
+from perfkit.sweep.planning import asked, check, planned, refused
 from perfkit.sweep.transport import Event, Job
 from perfkit.sweep.worker import Limits
 
@@ -37,6 +37,7 @@ INTERRUPTED = 130
 _START_S = 600.0  # imports, ceilings, loading, and whatever the first cell compiles
 _GRACE_S = 60.0  # so that the limit seen between rounds, which loses no process, comes first
 _CELL_S = 600.0
+_ROOM_BYTES = 1 << 18  # some lines of a journal
 _NEVER_BEGAN = (2, 3, 4)  # pytest's codes for what is wrong before any test
 
 
@@ -83,48 +84,37 @@ class Sweep:
         Raises UsageError before anything is measured, or where nothing more can be written: what
         is finished stays in the journal.
         """
-        for verdict in self.request.again:
-            if verdict not in VERDICTS:
-                raise UsageError(unknown("verdict", verdict, VERDICTS))
         groups = planned(self.request)
         self._cells = {cell.case.id: cell for group in groups for cell in group.cells}
         folder = Folder(self.request.folder)
+        check(self.request)
         check_writable(folder.path)
-        check_prompts(self.request.what)
         self._host = self.transport.host()
         with folder.held():
-            folder.begin(self._asked(), resume=self.request.resume)
+            wanted = asked(self.request, self._host, tuple(self._cells))
+            folder.begin(wanted, resume=self.request.resume)
             self._take_up(folder)
             try:
                 self._measure(folder, groups)
                 self._write(folder)
             except KeyboardInterrupt:
                 self._follow(folder)
+                if not self.verdicts:
+                    self.say("interrupted before any cell was finished")
+                    return INTERRUPTED
                 self.say(f"interrupted: {len(self.verdicts)} of {len(self._cells)} cells are kept "
                          f"in {folder.journal}; go on with --resume")  # fmt: skip
-                if self.verdicts:
-                    self._write(folder)
+                self._write(folder)
                 return INTERRUPTED
             except OSError as error:
                 raise UsageError(
-                    f"cannot write to {folder.path}: {error.strerror}; finished cells are kept in "
-                    f"{folder.journal}: make room, then go on with --resume"
+                    f"cannot write to {folder.path}: {error.strerror}; {_kept(folder)}"
                 ) from None
         return 1 if BROKEN & set(self.verdicts.values()) else 0
 
-    def _asked(self) -> dict[str, Any]:
-        what = self.request.what
-        return {
-            "machine": self._host.machine_key,
-            "device": what.device,
-            "seed": what.seed,
-            "rounds": what.rounds,
-            "max_warmup": what.max_warmup,
-            "cells": list(self._cells),
-        }
-
     def _take_up(self, folder: Folder) -> None:
         """Learn what is finished already, mending the journal's end if it was torn."""
+        folder.verdicts()  # a file that is no journal is refused as it is
         if Journal(folder.journal).mend():
             self.say(f"the last line of {folder.journal} was torn and has been cut off: its cell "
                      "is measured again")  # fmt: skip
@@ -181,18 +171,28 @@ class Sweep:
         left = self._left(job.ids)
         if not left:
             return
+        if ended.code == os.EX_IOERR:
+            raise UsageError(f"a worker could not write its journal: {ended.said}; {_kept(folder)}")
         alone = len(left) == len(job.ids)
         if alone and ended.code in _NEVER_BEGAN:
             raise UsageError(f"no cell could be measured: {ended.said}; see {job.log}")
-        check_writable(folder.path)
+        self._check_room(folder)
         if ended.stood_still:
             limit_s = self.limits.first_s if alone else self.limits.next_s
             verdict, why = "timeout", f"no cell finished for {limit_s:.0f} s: its process was ended"
         else:
             verdict, why = "crash", f"{ended.words} and no result"
-            why += f"; it last said: {ended.said}" if ended.said else ""
+            # A line about a finished cell is no word about what went wrong.
+            why += f"; it last said: {ended.said}" if ended.said and ended.said[0] != "[" else ""
         self._record(folder, Result(self._cells[left[0]].case, verdict, why))
         self._submit(folder, job.name, left[1:])
+
+    def _check_room(self, folder: Folder) -> None:
+        """Raise UsageError where a full disk, and no cell, is why a worker ended."""
+        try:
+            check_writable(folder.path, _ROOM_BYTES)
+        except UsageError as error:
+            raise UsageError(f"{error}; {_kept(folder)}") from None
 
     def _record(self, folder: Folder, result: Result) -> None:
         cell = result.to_json() | {"session": self._id}
@@ -252,6 +252,10 @@ class Sweep:
                 f"memory forecast against torch's peak over {len(errors)} cells: median "
                 f"{statistics.median(errors):+.1%}, {min(errors):+.1%} to {max(errors):+.1%}"
             )
+
+
+def _kept(folder: Folder) -> str:
+    return f"finished cells are kept in {folder.journal}: make room, then go on with --resume"
 
 
 def _told(record: Document, done: int, total: int) -> str:

@@ -76,8 +76,8 @@ class Folder:
             lock.flush()
             yield
 
-    def begin(self, asked: dict[str, Any], *, resume: bool) -> None:
-        """Write down what is asked, or with ``resume`` hold it against what was.
+    def check(self, asked: dict[str, Any], *, resume: bool) -> None:
+        """Hold what is asked against what was, changing nothing.
 
         A resumed sweep may ask for more cells than before, never for fewer. Raises UsageError where
         a sweep would be lost or another one continued.
@@ -90,7 +90,6 @@ class Folder:
                     f"{self.path} holds a sweep already: go on with --resume, or choose another "
                     "--output"
                 )
-            write_whole(self.definition, json.dumps(asked, indent=1))
             return
         if before is None and self.journal.is_file():
             raise UsageError(
@@ -103,8 +102,11 @@ class Folder:
         if differing:
             told = ", ".join(_difference(key, before.get(key), asked[key]) for key in differing)
             raise UsageError(f"--resume: {self.path} holds another sweep: {told}")
-        if asked != before:
-            write_whole(self.definition, json.dumps(asked, indent=1))
+
+    def begin(self, asked: dict[str, Any], *, resume: bool) -> None:
+        """Check as above, then write down what is asked."""
+        self.check(asked, resume=resume)
+        write_whole(self.definition, json.dumps({"schema": SCHEMA} | asked, indent=1))
 
     def _before(self) -> dict[str, Any] | None:
         if not self.definition.is_file():

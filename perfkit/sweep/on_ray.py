@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import time
@@ -27,6 +28,7 @@ SLOT = "host_slot"
 _LOOK_EVERY_S = 1.0
 _MARGIN_S = 60.0  # the worker's own limits come first; this one is for a node that is gone
 _PROBE_S = 120.0
+_CLEAR_UP_S = 1.5
 # Ray's switch for loopback addresses alone, which it turns on by itself on other systems.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 
@@ -142,15 +144,17 @@ class OnRay:
                     self._end(stream, running)
                     yield Event(job, ended=Ended(-9, stood_still=True))
         finally:
-            for stream in list(running):
-                self._end(stream, running)
+            self._end_all(running)
 
     def assembled(self, what: Measuring, ids: Sequence[str]) -> Document:
         """Let a node put all cells into one file; see Transport."""
         part = self._part(Job("results", tuple(ids), 0, self.journal), what)
         node = next(iter(self._seen))
         task = self._remote(ray_task.assemble, node=node)
-        found: Document | str = self._ray.get(task.remote(part, self.journal.read_bytes()))
+        try:
+            found: Document | str = self._ray.get(task.remote(part, self.journal.read_bytes()))
+        except self._ray.exceptions.RayError as error:
+            raise UsageError(self._gone(error)) from None
         if isinstance(found, str):
             raise UsageError(found)
         return found
@@ -208,6 +212,8 @@ class OnRay:
         except StopIteration:
             return Event(task.job, ended=Ended(0, lost="its Ray task ended early"))
         except self._ray.exceptions.RayError as error:
+            if task.moved_s is None:  # no cell of it has been tried, so none is to blame
+                raise UsageError(self._gone(error)) from None
             lost = f"its Ray worker was lost ({type(error).__name__}: {_first(error)})"
             return Event(task.job, ended=Ended(-9, lost=lost))
         task.moved_s, task.began = time.monotonic(), task.began or bool(message.lines)
@@ -223,7 +229,25 @@ class OnRay:
 
     def _end(self, stream: Any, running: dict[Any, _Task]) -> None:
         del running[stream]
-        self._ray.cancel(stream, force=True)
+        self._cancel(stream, force=True)
+
+    def _end_all(self, running: dict[Any, _Task]) -> None:
+        """Let tasks end their processes and remove their folders; then end what is left."""
+        for stream in running:
+            self._cancel(stream, force=False)
+        time.sleep(_CLEAR_UP_S if running else 0.0)
+        for stream in list(running):
+            self._end(stream, running)
+
+    def _cancel(self, stream: Any, *, force: bool) -> None:
+        with contextlib.suppress(Exception):  # a cluster that is gone has nothing to cancel
+            self._ray.cancel(stream, force=force)
+
+    def _gone(self, error: BaseException) -> str:
+        return (
+            f"Ray cannot go on ({type(error).__name__}: {_first(error)}); finished cells are kept "
+            f"in {self.journal}: mend the cluster, then go on with --resume"
+        )
 
 
 def _covers(there: Mapping[str, float], asked: Mapping[str, float]) -> bool:

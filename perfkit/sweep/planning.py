@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.cases import wanted
-from perfkit.errors import UsageError
+from perfkit.errors import UsageError, unknown
 from perfkit.plan import load_plan
-from perfkit.results.record import Result
+from perfkit.results.record import VERDICTS, Result
 from perfkit.roofline import forecast
+from perfkit.running import check_prompts
 from perfkit.sweep import estimate
+from perfkit.sweep.folder import Folder
 from perfkit.sweep.groups import Group, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from perfkit.cases import Case
     from perfkit.plan import PlannedCell
     from perfkit.suite import Measuring
-    from perfkit.sweep.transport import Transport
+    from perfkit.sweep.transport import Host, Transport
 
 _GIB = 2**30
 
@@ -55,6 +57,27 @@ def planned(request: Request) -> tuple[Group, ...]:
     return grouped(chosen, what.seed)
 
 
+def check(request: Request) -> None:
+    """Raise UsageError for verdicts that do not exist and for prompts that cannot be read."""
+    for verdict in request.again:
+        if verdict not in VERDICTS:
+            raise UsageError(unknown("verdict", verdict, VERDICTS))
+    check_prompts(request.what)
+
+
+def asked(request: Request, machine: Host, ids: Sequence[str]) -> dict[str, Any]:
+    """Return what a resumed sweep must have asked for too, as sweep.json keeps it."""
+    what = request.what
+    return {
+        "machine": machine.machine_key,
+        "device": what.device,
+        "seed": what.seed,
+        "rounds": what.rounds,
+        "max_warmup": what.max_warmup,
+        "cells": list(ids),
+    }
+
+
 def refused(
     cell: PlannedCell, transport: Transport, memory_bytes: int | None, *, forecasts: bool
 ) -> Result | None:
@@ -80,13 +103,17 @@ def too_large(case: Case, memory_bytes: int | None) -> Result | None:
     return Result(case, "oom", reason, {"memory": {"forecast": expected.to_json()}})
 
 
-def plan_lines(request: Request, transport: Transport, done: Mapping[str, str]) -> Iterator[str]:
+def plan_lines(request: Request, transport: Transport) -> Iterator[str]:
     """Say what would be measured, in which order, on what, for how long, and what is refused.
 
-    ``done`` are verdicts of earlier, by id, that would be kept.
+    Changes nothing. Raises UsageError as the sweep itself would.
     """
-    groups, machine = planned(request), transport.host()
+    groups, machine, folder = planned(request), transport.host(), Folder(request.folder)
     what = request.what
+    check(request)
+    ids = [case_id for group in groups for case_id in group.ids]
+    folder.check(asked(request, machine, ids), resume=request.resume)
+    done = folder.verdicts() if request.resume else {}
     lines: list[str] = []
     total_s, run = 0.0, 0
     for number, group in enumerate(groups, start=1):

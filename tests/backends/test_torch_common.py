@@ -43,3 +43,11 @@ def test_a_problem_that_the_provider_refuses_is_unsupported_not_a_crash(
 )
 def test_what_the_provider_computes_is_not_refused(text: str) -> None:
     assert unsupported(case(text), "cuda") is None
+
+
+def test_an_interpreted_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    asked = case("llama-tiny/fp32/fmha=triton/b1/p64/n4")
+    assert "Triton's interpreter, which it runs in on a CPU, has no speed" in str(
+        unsupported(asked, "cpu")
+    )

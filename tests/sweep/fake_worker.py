@@ -89,6 +89,33 @@ def sweep(
     return Sweep(request, transport, limits, said.append, lambda _: None)
 
 
+def _do(deed: str, deeds_file: Path, journal: Path) -> None:
+    if deed == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if deed == "hang":
+        child = subprocess.Popen(["sleep", "60"])
+        deeds_file.with_name("child.pid").write_text(str(child.pid), encoding="utf-8")
+        time.sleep(60)
+    if deed == "kill-parent":
+        time.sleep(0.6)  # so that what was finished before has been seen
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    if deed == "leave":
+        sys.exit(0)
+    if deed == "refuse":
+        print("no such option")  # noqa: T201
+        sys.exit(4)
+    if deed == "full":
+        print("the journal cannot be written: No space left on device")  # noqa: T201
+        sys.exit(os.EX_IOERR)
+    if deed == "tear":
+        with journal.open("a", encoding="utf-8") as stream:
+            stream.write('{"machine": "a-mach')
+        os.kill(os.getpid(), signal.SIGKILL)
+    if deed == "slow":
+        time.sleep(0.5)
+
+
 def _main(journal: str, machine: str, deeds_file: str, output: str, *ids: str) -> None:
     if output:
         done = Journal(Path(journal)).read(machine)
@@ -99,27 +126,7 @@ def _main(journal: str, machine: str, deeds_file: str, output: str, *ids: str) -
     deeds = json.loads(Path(deeds_file).read_text(encoding="utf-8"))
     for case_id in ids:
         deed = next((deed for part, deed in deeds.items() if part in case_id), "measure")
-        if deed == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if deed == "hang":
-            child = subprocess.Popen(["sleep", "60"])
-            Path(deeds_file).with_name("child.pid").write_text(str(child.pid), encoding="utf-8")
-            time.sleep(60)
-        if deed == "kill-parent":
-            time.sleep(0.6)  # so that what was finished before has been seen
-            os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(60)
-        if deed == "leave":
-            sys.exit(0)
-        if deed == "refuse":
-            print("no such option")  # noqa: T201
-            sys.exit(4)
-        if deed == "tear":
-            with Path(journal).open("a", encoding="utf-8") as stream:
-                stream.write('{"machine": "a-mach')
-            os.kill(os.getpid(), signal.SIGKILL)
-        if deed == "slow":
-            time.sleep(0.5)
+        _do(deed, Path(deeds_file), Path(journal))
         cell = {"verdict": "ok", "reason": None, "metrics": {}}
         Journal(Path(journal)).append(machine, case_id, cell, None)
 

@@ -16,7 +16,6 @@ import pytest
 
 from perfkit.errors import UsageError
 from perfkit.sweep.driver import forecast_errors
-from perfkit.sweep.folder import Folder
 from perfkit.sweep.planning import plan_lines
 from perfkit.sweep.transport import Host
 from tests.sweep.fake_worker import HOST, sweep
@@ -221,16 +220,52 @@ def test_a_plan_tells_times_and_what_is_finished_or_refused(tmp_path: Path) -> N
     made = sweep(tmp_path, {}, [], cases=("bf16",))
     made.run()
     journal = (tmp_path / "out" / "matrix_results.journal.jsonl").read_bytes()
-    whole = sweep(tmp_path, {}, [], host=Host(HOST.machine_key, 10**6))
-    lines = list(plan_lines(whole.request, whole.transport, Folder(tmp_path / "out").verdicts()))
+    whole = sweep(tmp_path, {}, [], host=Host(HOST.machine_key, 10**6), resume=True)
+    lines = list(plan_lines(whole.request, whole.transport))
     assert lines[0] == "8 cells in 2 groups on a-machine, seed 3"
     assert lines[2].startswith("0 cells to measure")
     assert sum(line.endswith(" ok: finished") for line in lines) == 4
     assert sum(" oom: not run: forecast " in line for line in lines) == 4
-    fresh = sweep(tmp_path, {}, [])
-    assert next(line for line in plan_lines(fresh.request, fresh.transport, {}) if "group 1" in line
-                ).endswith("4 cells, about 17 s")  # fmt: skip
     assert (tmp_path / "out" / "matrix_results.journal.jsonl").read_bytes() == journal
+    fresh = sweep(tmp_path / "fresh", {}, [])
+    plan = list(plan_lines(fresh.request, fresh.transport))
+    assert next(line for line in plan if "group 1" in line).endswith("4 cells, about 17 s")
+    assert not (tmp_path / "fresh" / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "holds a sweep already"),
+        ({"resume": True, "seed": 4}, "seed was 3, now 4"),
+        ({"resume": True, "cases": ("b1",)}, "4 cells fewer"),
+        ({"resume": True, "again": frozenset({"omm"})}, "unknown verdict 'omm'"),
+    ],
+)
+def test_a_plan_is_refused_as_its_sweep_would_be(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    sweep(tmp_path, {}, []).run()
+    made = sweep(tmp_path, {}, [], **changes)
+    with pytest.raises(UsageError, match=words):
+        list(plan_lines(made.request, made.transport))
+
+
+def test_a_worker_whose_journal_has_no_room_blames_no_cell(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No space left on device; finished cells are kept in"):
+        sweep(tmp_path, {"bf16/fmha/b2": "full"}, []).run()
+    assert set(verdicts(tmp_path).values()) == {"ok"}
+    assert sweep(tmp_path, {}, [], resume=True).run() == 0
+    assert Counter(verdicts(tmp_path).values()) == {"ok": CELLS}
+
+
+def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    sweep(tmp_path, {}, []).run()
+    journal = tmp_path / "out" / "matrix_results.journal.jsonl"
+    journal.write_bytes(b"\xff\n\xfe")
+    with pytest.raises(UsageError, match="jsonl:1 is no journal line"):
+        sweep(tmp_path, {}, [], resume=True).run()
+    assert journal.read_bytes() == b"\xff\n\xfe"
 
 
 def test_the_forecasts_error_is_that_of_the_cells_that_ran() -> None:

@@ -167,6 +167,26 @@ def test_nodes_that_would_spoil_figures_are_refused(tmp_path: Path, looks: Any, 
         made.run()
 
 
+def test_a_task_that_never_began_blames_no_cell(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    from perfkit.sweep.transport import Job
+
+    def lost() -> Iterator[None]:
+        raise ray.exceptions.LocalRayletDiedError
+        yield
+
+    made = transport(tmp_path, [{"CPU": 4}])
+    made._ray = ray
+    task = on_ray._Task(Job("g", ("a",), 0, tmp_path))
+    with pytest.raises(UsageError, match=r"Ray cannot go on .LocalRayletDiedError.* --resume"):
+        made._next(lost(), task)
+    task.moved_s = 0.0
+    event = made._next(lost(), task)
+    assert event is not None
+    assert event.ended is not None
+    assert "its Ray worker was lost (LocalRayletDiedError" in event.ended.words
+
+
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
 
