@@ -58,8 +58,8 @@ def _provider_refused(case: Case, name: str, device: str) -> str | None:
             return f"attention provider {part}: {absent}"
         if device == "cpu" and part.startswith("triton"):
             return (
-                f"attention provider {part}: Triton's interpreter, which it runs in on a CPU, has no "
-                "speed to measure; benchmarks/test_attention.py checks what it computes"
+                f"attention provider {part}: Triton's interpreter, which it runs in on a CPU, has "
+                "no speed to measure; benchmarks/test_attention.py checks what it computes"
             )
     for problem in _problems(case):
         part = decode_provider(name) if problem.is_decode else name
