@@ -136,7 +136,7 @@ def sweep(
         for line in plan_lines(request, made):
             typer.echo(line)
         return
-    code = Sweep(request, made, limits(what), progress.say, progress.state).run()
+    code = Sweep(request, made, progress.say, progress.state).run()
     for path in (folder.results, folder.table):
         if path.is_file():
             typer.echo(path)

@@ -58,16 +58,24 @@ def _take(
         if len(mine) == count:
             break
         lock = held.enter_context(_open(where / f"{uuid}.lock"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            others.append(f"{uuid} is held by {lock.read().strip() or 'another process'}")
-            continue
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
-        mine.append(uuid)
+        if (owner := claimed(lock)) is not None:
+            others.append(f"{uuid} is held by {owner}")
+        else:
+            mine.append(uuid)
     return tuple(mine), others
+
+
+def claimed(lock: TextIO) -> str | None:
+    """Lock an open file for this process and write its name there; else return who holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        return lock.read().strip() or "another process"
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()}")
+    lock.flush()
+    return None
 
 
 def _make(where: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +17,7 @@ DOUBT = "#D0D0D0"
 INK = "#333333"
 FAINT = "#666666"
 WIDTH_IN = 11.0
+T = TypeVar("T")
 _TITLE_CHARS = 110
 
 
@@ -126,3 +127,10 @@ def new_tokens(cells: Iterable[Drawn]) -> tuple[bool, str]:
     """Return whether labels must tell new tokens, and the title's note where they need not."""
     counts = {cell.shape[2] for cell in cells}
     return len(counts) > 1, f"{counts.pop()} new tokens" if len(counts) == 1 else ""
+
+
+def spread(values: Sequence[T], most: int) -> list[T]:
+    """Return up to ``most`` (2 at least) values: first, last, and evenly by position between."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]

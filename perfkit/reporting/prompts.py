@@ -19,7 +19,7 @@ from perfkit.reporting.curves import (
     makes_a_line,
     marks_of,
 )
-from perfkit.reporting.drawing import canvas, legend_below
+from perfkit.reporting.drawing import canvas, legend_below, spread
 from perfkit.reporting.holes import strip_in
 
 if TYPE_CHECKING:
@@ -107,13 +107,6 @@ def _batches(cells: Sequence[Drawn]) -> dict[int, list[Drawn]]:
     }
     lines = (makes_a_line(_spots(alike, "ttft_s")) for alike in found.values())
     return found if any(lines) else {}
-
-
-def spread(values: Sequence[int], most: int) -> list[int]:
-    """Return up to ``most`` of the values: first, last, and between them evenly by position."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
 
 
 def _rows(chosen: _Chosen) -> list[tuple[str, str, list[Panel]]]:

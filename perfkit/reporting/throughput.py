@@ -18,6 +18,7 @@ from perfkit.reporting.drawing import (
     new_tokens,
     rows_of_axes,
     shape_words,
+    spread,
     swatches,
     tidy,
 )
@@ -62,10 +63,7 @@ def _even(cells: Sequence[Drawn], most: int) -> list[Drawn]:
     """Keep whole shapes, about ``most`` cells of them, spread evenly from first to last."""
     groups = [list(group) for _, group in groupby(cells, key=lambda cell: cell.shape)]
     kept = max(2, round(most * len(groups) / max(len(cells), 1)))
-    if kept >= len(groups):
-        return list(cells)
-    chosen = [round(k * (len(groups) - 1) / (kept - 1)) for k in range(kept)]
-    return [cell for k in chosen for cell in groups[k]]
+    return [cell for group in spread(groups, kept) for cell in group]
 
 
 def _ceiling_swatch(cells: Iterable[Drawn]) -> list[Any]:

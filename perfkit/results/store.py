@@ -136,17 +136,19 @@ class Journal:
         return whole < size
 
     def read(self, machine_key: str) -> dict[str, tuple[Document, Document | None]]:
-        """Return finished cells by id, the last line of each winning.
-
-        A torn last line is dropped from the file. Raises UsageError for another machine's journal
-        or for a line before the last that is not JSON.
-        """
-        if not self._path.is_file():
-            return {}
+        """Return finished cells as ``peek`` does; then drop a torn last line from the file."""
+        done = self.peek(machine_key)
         self.mend()
-        whole = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return done
+
+    def peek(self, machine_key: str) -> dict[str, tuple[Document, Document | None]]:
+        """Return finished cells by id, the last line of each winning; changes nothing.
+
+        A torn last line is passed over. Raises UsageError for another machine's journal or for any
+        other line that is not one of a journal.
+        """
         done: dict[str, tuple[Document, Document | None]] = {}
-        for number, line in enumerate(whole, start=1):
+        for number, line in enumerate(self.since(0), start=1):
             try:
                 record = json.loads(line)
                 done[record["id"]] = (record["cell"], record["entry"])
@@ -161,3 +163,11 @@ class Journal:
             if owner != machine_key:
                 raise UsageError(f"{self._path} belongs to {owner}, this machine is {machine_key}")
         return done
+
+    def since(self, offset: int) -> list[bytes]:
+        """Return the whole lines that begin at a byte offset or later, each with its line end."""
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as stream:
+            stream.seek(offset)
+            return [line for line in stream if line.endswith(b"\n")]

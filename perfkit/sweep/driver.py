@@ -23,8 +23,7 @@ from perfkit.sweep.transport import Event, Job
 from perfkit.sweep.worker import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
     from perfkit.plan import PlannedCell
     from perfkit.suite import Measuring
@@ -66,12 +65,12 @@ class Sweep:
 
     request: Request
     transport: Transport
-    limits: Limits
     say: Callable[[str], None]
     state: Callable[[str], None]
     verdicts: dict[str, str] = field(default_factory=dict)
     _host: Host = field(init=False)
     _cells: dict[str, PlannedCell] = field(default_factory=dict)
+    _costs_s: dict[str, float] = field(default_factory=dict)
     _jobs: int = 0
     _read: int = 0
     _began_s: float = 0.0
@@ -114,19 +113,23 @@ class Sweep:
 
     def _take_up(self, folder: Folder) -> None:
         """Learn what is finished already, mending the journal's end if it was torn."""
-        folder.verdicts()  # a file that is no journal is refused as it is
-        if Journal(folder.journal).mend():
+        journal = Journal(folder.journal)
+        done = journal.peek(self._host.machine_key)  # what is no journal is refused as it is
+        if journal.mend():
             self.say(f"the last line of {folder.journal} was torn and has been cut off: its cell "
                      "is measured again")  # fmt: skip
         if self.request.again:
             again = folder.forget(self.request.again, self._host.machine_key)
             self.say(f"{len(again)} cells are measured again")
-        done = Journal(folder.journal).read(self._host.machine_key)
+            done = journal.peek(self._host.machine_key)
         self.verdicts = {case_id: cell["verdict"] for case_id, (cell, _) in done.items()}
         self._read = folder.journal.stat().st_size if folder.journal.is_file() else 0
 
     def _measure(self, folder: Folder, groups: Iterable[Group]) -> None:
         self._began_s = time.monotonic()
+        what = self.request.what
+        # Now, since while a cell is timed there is no time for it.
+        self._costs_s = {i: estimate.cell_s(cell.case, what) for i, cell in self._cells.items()}
         for number, group in enumerate(groups, start=1):
             self._refuse(folder, group)
             self._submit(folder, f"group {number} ({group.name})", self._left(group.ids))
@@ -140,9 +143,8 @@ class Sweep:
         """Give cells that no machine in reach can run their verdict, without a process."""
         for case_id in self._left(group.ids):
             result = refused(
-                self._cells[case_id], self.transport, self._host.memory_bytes,
-                forecasts=self.request.forecast,
-            )  # fmt: skip
+                self._cells[case_id], self.request, self.transport, self._host.memory_bytes
+            )
             if result is not None:
                 self._record(folder, result)
 
@@ -178,7 +180,7 @@ class Sweep:
             raise UsageError(f"no cell could be measured: {ended.said}; see {job.log}")
         self._check_room(folder)
         if ended.stood_still:
-            limit_s = self.limits.first_s if alone else self.limits.next_s
+            limit_s = self.transport.limits.first_s if alone else self.transport.limits.next_s
             verdict, why = "timeout", f"no cell finished for {limit_s:.0f} s: its process was ended"
         else:
             verdict, why = "crash", f"{ended.words} and no result"
@@ -201,27 +203,13 @@ class Sweep:
 
     def _follow(self, folder: Folder) -> None:
         """Read the journal's new whole lines; say each finished cell."""
-        for line in self._new_lines(folder.journal):
+        for line in Journal(folder.journal).since(self._read):
+            self._read += len(line)
             record = json.loads(line)
             self.verdicts[record["id"]] = record["cell"]["verdict"]
             if record["cell"].get("metrics") is not None:
-                self._spent_s += self._estimate_s([record["id"]])
+                self._spent_s += self._costs_s.get(record["id"], 0.0)
             self.say(_told(record, len(self.verdicts), len(self._cells)))
-
-    def _new_lines(self, journal: Path) -> Iterator[bytes]:
-        if not journal.is_file():
-            return
-        with journal.open("rb") as stream:
-            stream.seek(self._read)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return
-                self._read += len(line)
-                yield line
-
-    def _estimate_s(self, ids: Iterable[str]) -> float:
-        cells = (self._cells[case_id].case for case_id in ids if case_id in self._cells)
-        return sum(estimate.cell_s(case, self.request.what) for case in cells)
 
     def _state(self) -> None:
         """Show the cell that is measured next and how much time is left."""
@@ -229,7 +217,7 @@ class Sweep:
         if not left:
             return
         pace = (time.monotonic() - self._began_s) / self._spent_s if self._spent_s else 1.0
-        left_s = estimate.words(self._estimate_s(left) * pace)
+        left_s = estimate.words(sum(self._costs_s[case_id] for case_id in left) * pace)
         at = len(self._cells) - len(left) + 1
         self.state(f"cell {at} of {len(self._cells)}, about {left_s} left, measuring {left[0]}")
 
@@ -238,7 +226,7 @@ class Sweep:
         from perfkit.reporting.frame import write_csv
 
         finished = tuple(case_id for case_id in self._cells if case_id in self.verdicts)
-        document = self.transport.assembled(self.request.what, finished)
+        document = self.transport.assembled(finished)
         earlier = folder.attempts()
         for case_id, cell in document["perfkit"]["cells"].items():
             cell["attempt"] = 1 + earlier[case_id]

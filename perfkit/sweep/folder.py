@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
+from perfkit.machine.leases import claimed
 from perfkit.results.record import SCHEMA
 from perfkit.results.store import Journal, write_whole
 
@@ -62,18 +61,11 @@ class Folder:
         The system lets go of the lock when its holder dies, however it dies.
         """
         with (self.path / ".lock").open("a+", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                owner = lock.read().strip() or "another process"
+            if (owner := claimed(lock)) is not None:
                 raise UsageError(
                     f"{self.path} is in use by a sweep ({owner}): wait for it, end it, or choose "
                     "another --output"
-                ) from None
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()}")
-            lock.flush()
+                )
             yield
 
     def check(self, asked: dict[str, Any], *, resume: bool) -> None:
@@ -133,25 +125,6 @@ class Folder:
             kept = (line for line, case_id in zip(lines, ids, strict=True) if case_id not in taken)
             write_whole(self.journal, "".join(kept))
         return again
-
-    def verdicts(self) -> dict[str, str]:
-        """Return the journal's verdicts by id, changing nothing; a torn last line is passed over.
-
-        Raises UsageError for any other line that is not one of a journal.
-        """
-        if not self.journal.is_file():
-            return {}
-        lines = self.journal.read_bytes().split(b"\n")[:-1]
-        found = {}
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-                found[record["id"]] = record["cell"]["verdict"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(
-                    f"{self.journal}:{number} is no journal line ({error!r}): mend or move it"
-                ) from None
-        return found
 
     def attempts(self) -> Counter[str]:
         """Return how often each cell was measured before its line in the journal."""

@@ -45,13 +45,6 @@ def _told(gpu: Gpu) -> str:
     return f"{gpu.uuid} ({gpu.name}{size})"
 
 
-def refuses(cell: PlannedCell, found: Sequence[Gpu], absence: str) -> str | None:
-    """Return why this host's GPUs are too few or too small for a cell, or None."""
-    if cell.device == "cpu":
-        return None
-    return missing_gpus(found, absence, n=cell.case.tp, min_mem_gib=cell.min_mem_gib)
-
-
 @dataclass
 class Local:
     """Measures on this host's visible GPUs, leased group by group, or on its CPU."""
@@ -77,9 +70,9 @@ class Local:
 
     def refuses(self, cell: PlannedCell) -> str | None:
         """Hold a cell against the GPUs; see Transport."""
-        if cell.device != self.what.device:
-            return f"this sweep measures the {self.what.device}: choose with --device"
-        return refuses(cell, self._gpus, gpu_absence())
+        if self.what.device == "cpu":
+            return None
+        return missing_gpus(self._gpus, gpu_absence(), n=cell.case.tp, min_mem_gib=cell.min_mem_gib)
 
     def submit(self, job: Job) -> None:
         """Queue a job; what is left of one that died under way goes first; see Transport."""
@@ -103,10 +96,10 @@ class Local:
                         yield Event(job)
             yield Event(job, ended=ended)
 
-    def assembled(self, what: Measuring, ids: Sequence[str]) -> Document:
+    def assembled(self, ids: Sequence[str]) -> Document:
         """Let pytest put all cells into one file; see Transport."""
         partial = self.journal.with_name(".matrix_results.json")
-        made = self.make(what, ids, output=partial, journal=self.journal, resume=True)
+        made = self.make(self.what, ids, output=partial, journal=self.journal, resume=True)
         return assembled(made, partial)
 
 

@@ -111,8 +111,6 @@ class OnRay:
 
     def refuses(self, cell: PlannedCell) -> str | None:
         """Hold a cell against every node as a whole; see Transport."""
-        if cell.device != self.what.device:
-            return f"this sweep measures the {self.what.device}: choose with --device"
         asked = self._request(cell.case.tp)
         if any(_covers(node["Resources"], asked) for node in self._nodes):
             return None
@@ -146,9 +144,9 @@ class OnRay:
         finally:
             self._end_all(running)
 
-    def assembled(self, what: Measuring, ids: Sequence[str]) -> Document:
+    def assembled(self, ids: Sequence[str]) -> Document:
         """Let a node put all cells into one file; see Transport."""
-        part = self._part(Job("results", tuple(ids), 0, self.journal), what)
+        part = self._part(Job("results", tuple(ids), 0, self.journal))
         node = next(iter(self._seen))
         task = self._remote(ray_task.assemble, node=node)
         try:
@@ -190,11 +188,11 @@ class OnRay:
             raise UsageError(f"node {node[:8]} does not answer: {_first(error)}") from None
         return seen
 
-    def _part(self, job: Job, what: Measuring) -> ray_task.Part:
+    def _part(self, job: Job) -> ray_task.Part:
         threads = {name: os.environ[name] for name in ray_task.THREADS if name in os.environ}
         return ray_task.Part(
-            what, job.name, job.ids, job.gpus, self.limits, self.make,
-            ray_task.packed(what), threads, exclusive=self._slot,
+            self.what, job.name, job.ids, job.gpus, self.limits, self.make,
+            ray_task.packed(self.what), threads, exclusive=self._slot,
         )  # fmt: skip
 
     def _start(self, job: Job) -> Any:
@@ -203,7 +201,7 @@ class OnRay:
             ray_task.measure, num_returns="streaming", max_calls=1, num_cpus=1,
             num_gpus=asked.get("GPU", 0), resources={SLOT: 1} if self._slot else {},
         )  # fmt: skip
-        return task.remote(self._part(job, self.what))
+        return task.remote(self._part(job))
 
     def _next(self, stream: Any, task: _Task) -> Event | None:
         """Take the next message of a task; its loss is its end."""

@@ -10,6 +10,7 @@ from perfkit.cases import wanted
 from perfkit.errors import UsageError, unknown
 from perfkit.plan import load_plan
 from perfkit.results.record import VERDICTS, Result
+from perfkit.results.store import Journal
 from perfkit.roofline import forecast
 from perfkit.running import check_prompts
 from perfkit.sweep import estimate
@@ -79,13 +80,16 @@ def asked(request: Request, machine: Host, ids: Sequence[str]) -> dict[str, Any]
 
 
 def refused(
-    cell: PlannedCell, transport: Transport, memory_bytes: int | None, *, forecasts: bool
+    cell: PlannedCell, request: Request, transport: Transport, memory_bytes: int | None
 ) -> Result | None:
     """Return the verdict of a cell that no process need be started for, or None."""
-    reason = transport.refuses(cell)
+    if cell.device != request.what.device:
+        reason: str | None = f"this sweep measures the {request.what.device}: choose with --device"
+    else:
+        reason = transport.refuses(cell)
     if reason is not None:
         return Result(cell.case, "unsupported", reason)
-    return too_large(cell.case, memory_bytes) if forecasts else None
+    return too_large(cell.case, memory_bytes) if request.forecast else None
 
 
 def too_large(case: Case, memory_bytes: int | None) -> Result | None:
@@ -113,7 +117,9 @@ def plan_lines(request: Request, transport: Transport) -> Iterator[str]:
     check(request)
     ids = [case_id for group in groups for case_id in group.ids]
     folder.check(asked(request, machine, ids), resume=request.resume)
-    done = folder.verdicts() if request.resume else {}
+    journal = Journal(folder.journal)
+    finished = journal.peek(machine.machine_key) if request.resume else {}
+    done = {case_id: cell["verdict"] for case_id, (cell, _) in finished.items()}
     lines: list[str] = []
     total_s, run = 0.0, 0
     for number, group in enumerate(groups, start=1):
@@ -151,7 +157,7 @@ def _fate(
     before = done.get(cell.case.id)
     if before is not None and before not in request.again:
         return f" {before}: finished", 0.0
-    result = refused(cell, transport, memory_bytes, forecasts=request.forecast)
+    result = refused(cell, request, transport, memory_bytes)
     if result is not None:
         return f" {result.verdict}: {result.reason}", 0.0
     return "", estimate.cell_s(cell.case, request.what)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.machine.identity import gpus
+from perfkit.results.store import Journal
 from perfkit.sweep import worker
 from perfkit.sweep.devices import Devices
 from perfkit.sweep.local import assembled
@@ -93,8 +94,8 @@ def _run(part: Part, folder: Path, visible: Mapping[str, str]) -> Iterator[Messa
         ended = None
         while ended is None:
             ended = worker.advance(running)
-            lines = journal.read_bytes().split(b"\n")[:-1] if journal.is_file() else []
-            new, sent = lines[sent:], len(lines)
+            new = Journal(journal).since(sent)
+            sent += sum(map(len, new))
             yield Message(lines=tuple(_line(line, placed) for line in new))
     yield Message(ended=ended)
 

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
     from perfkit.plan import PlannedCell
     from perfkit.results.store import Document
-    from perfkit.suite import Measuring
-    from perfkit.sweep.worker import Ended
+    from perfkit.sweep.worker import Ended, Limits
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Host:
 class Transport(Protocol):
     """Runs jobs somewhere, every one in a process of its own, and never retries by itself."""
 
+    limits: Limits
+
     def host(self) -> Host:
         """Look at where cells will be measured. Raises UsageError where that cannot be."""
         ...
@@ -69,7 +70,7 @@ class Transport(Protocol):
         """
         ...
 
-    def assembled(self, what: Measuring, ids: Sequence[str]) -> Document:
+    def assembled(self, ids: Sequence[str]) -> Document:
         """Return the journal's cells as one pytest-benchmark document.
 
         Raises UsageError with what was said where it cannot be made.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perfkit.reporting.drawing import spread
 from perfkit.reporting.plots import title_of
-from perfkit.reporting.prompts import latency_vs_prompt, spread
+from perfkit.reporting.prompts import latency_vs_prompt
 from perfkit.reporting.scene import set_scene
 from tests.reporting.documents import cell, document, matrix
 from tests.reporting.layout import clashes

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,15 @@ def sweep(
     transport = FakeHost(what, journal, limits, said.append, partial(make, folder / "deeds.json"))
     transport.seen = host
     request = Request(what, folder / "out", **changes)
-    return Sweep(request, transport, limits, said.append, lambda _: None)
+    return Sweep(request, transport, said.append, lambda _: None)
+
+
+def cells(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the cells in the journal of ``folder/out``; every one must stand in it once."""
+    text = (folder / "out" / "matrix_results.journal.jsonl").read_text(encoding="utf-8")
+    records = [json.loads(line) for line in text.splitlines()]
+    assert max(Counter(record["id"] for record in records).values()) == 1
+    return {record["id"]: record["cell"] for record in records}
 
 
 def _do(deed: str, deeds_file: Path, journal: Path) -> None:

@@ -18,24 +18,35 @@ from perfkit.errors import UsageError
 from perfkit.sweep.driver import forecast_errors
 from perfkit.sweep.planning import plan_lines
 from perfkit.sweep.transport import Host
-from tests.sweep.fake_worker import HOST, sweep
+from tests.sweep.fake_worker import HOST, cells, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = 8
 
 
 def verdicts(folder: Path) -> dict[str, str]:
-    """Return the journal's verdicts; every cell must stand in it once."""
-    text = (folder / "out" / "matrix_results.journal.jsonl").read_text(encoding="utf-8")
-    records = [json.loads(line) for line in text.splitlines()]
-    assert max(Counter(record["id"] for record in records).values()) == 1
-    return {record["id"]: record["cell"]["verdict"] for record in records}
+    return {case_id: cell["verdict"] for case_id, cell in cells(folder).items()}
 
 
 def reason(folder: Path, verdict: str) -> str:
-    text = (folder / "out" / "matrix_results.journal.jsonl").read_text(encoding="utf-8")
-    cells = [json.loads(line)["cell"] for line in text.splitlines()]
-    return next(cell["reason"] for cell in cells if cell["verdict"] == verdict)
+    found = (cell["reason"] for cell in cells(folder).values() if cell["verdict"] == verdict)
+    return str(next(found))
+
+
+def stop_after_three_cells(folder: Path, how: signal.Signals) -> int:
+    """Send a sweep of slow cells a signal once three are finished; return its exit code."""
+    code = (
+        "import signal, sys; from pathlib import Path; from tests.sweep.fake_worker import sweep\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(sweep(Path(sys.argv[1]), {'llama-tiny': 'slow'}, []).run())\n"
+    )
+    journal = folder / "out" / "matrix_results.journal.jsonl"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT) as process:
+        while not journal.is_file() or journal.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(how)
+    return process.returncode
 
 
 def test_every_cell_is_measured_said_and_written(tmp_path: Path) -> None:
@@ -96,16 +107,7 @@ def test_a_worker_that_refuses_to_begin_stops_the_sweep(tmp_path: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_with_none_lost_and_none_twice(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from tests.sweep.fake_worker import sweep\n"
-        "sweep(Path(sys.argv[1]), {'llama-tiny': 'slow'}, []).run()\n"
-    )
-    journal = tmp_path / "out" / "matrix_results.journal.jsonl"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as process:
-        while not journal.is_file() or journal.read_bytes().count(b"\n") < 3:
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
+    assert stop_after_three_cells(tmp_path, signal.SIGKILL) == -signal.SIGKILL
     with pytest.raises(UsageError, match="go on with --resume"):
         sweep(tmp_path, {}, []).run()
     assert sweep(tmp_path, {}, [], resume=True).run() == 0
@@ -113,18 +115,7 @@ def test_a_killed_sweep_goes_on_with_none_lost_and_none_twice(tmp_path: Path) ->
 
 
 def test_an_interrupted_sweep_writes_what_it_has_and_goes_on(tmp_path: Path) -> None:
-    code = (
-        "import signal, sys; from pathlib import Path; from tests.sweep.fake_worker import sweep\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "sys.exit(sweep(Path(sys.argv[1]), {'llama-tiny': 'slow'}, []).run())\n"
-    )
-    journal = tmp_path / "out" / "matrix_results.journal.jsonl"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as process:
-        while not journal.is_file() or journal.read_bytes().count(b"\n") < 3:
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-    assert process.returncode == 130
+    assert stop_after_three_cells(tmp_path, signal.SIGINT) == 130
     document = json.loads((tmp_path / "out" / "matrix_results.json").read_text(encoding="utf-8"))
     finished = verdicts(tmp_path)
     assert set(document["perfkit"]["cells"]) == set(finished)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from functools import partial
@@ -18,7 +17,7 @@ from perfkit.sweep.on_ray import OnRay
 from perfkit.sweep.planning import Request
 from perfkit.sweep.transport import Host
 from perfkit.sweep.worker import Limits
-from tests.sweep.fake_worker import HOST, MATRIX, describe, make, prepare
+from tests.sweep.fake_worker import HOST, MATRIX, cells, describe, make, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,15 +56,7 @@ def sweep(
         what, journal, LIMITS, said.append, partial(make, folder / "deeds.json"), describe
     )
     request = Request(what, folder / "out", **changes)
-    return Sweep(request, transport, LIMITS, said.append, lambda _: None)
-
-
-def cells(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the journal's cells; every one must stand in it once."""
-    text = (folder / "out" / "matrix_results.journal.jsonl").read_text(encoding="utf-8")
-    records = [json.loads(line) for line in text.splitlines()]
-    assert max(Counter(record["id"] for record in records).values()) == 1
-    return {record["id"]: record["cell"] for record in records}
+    return Sweep(request, transport, said.append, lambda _: None)
 
 
 def count(folder: Path) -> Counter[str]:
@@ -137,10 +128,10 @@ def test_thread_counts_are_those_of_the_drivers_shell(
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     made = transport(tmp_path, [{"CPU": 4}])
-    bare = made._part(Job("g", (), 0, tmp_path), made.what)
+    bare = made._part(Job("g", (), 0, tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray does for its tasks
     assert "OMP_NUM_THREADS" not in environment(bare)
-    chosen = made._part(Job("g", (), 0, tmp_path), made.what)
+    chosen = made._part(Job("g", (), 0, tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert environment(chosen)["OMP_NUM_THREADS"] == "1"
 
