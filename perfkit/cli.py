@@ -13,7 +13,7 @@ from perfkit.errors import UsageError, unknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from perfkit.results.store import Document
     from perfkit.sweep.local import Local
@@ -32,6 +32,9 @@ Model = Annotated[
     Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+Cases = Annotated[
+    list[str] | None, typer.Option(help="Only cells whose id matches, * allowed; repeatable.")
+]
 Prompts = Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")]
 
 
@@ -40,9 +43,7 @@ def run(
     matrix: Annotated[
         list[str] | None, typer.Option(help="Matrix name or TOML file; repeatable.")
     ] = None,
-    case: Annotated[
-        list[str] | None, typer.Option(help="Only cells whose id matches, * allowed; repeatable.")
-    ] = None,
+    case: Cases = None,
     model: Model = None,
     device: Device = "auto",
     prompts: Prompts = None,
@@ -70,9 +71,11 @@ def run(
     request = Request(what, tuple(case or ()), output, resume)
     code = measure(request)
     if output.is_file() and code != _INTERRUPTED:
+        from perfkit.reporting.tables import results_table
         from perfkit.results.store import read
 
-        _show(read(output))
+        document = read(output)
+        _show(results_table(document), document, 140)
         typer.echo(f"{output}\n{output.with_suffix('.csv')}")
     raise typer.Exit(code)
 
@@ -91,9 +94,7 @@ def sweep(
     seed: Annotated[int, typer.Option(help="Seed of weights, prompts and order.")] = 0,
     cell_timeout: Annotated[float, typer.Option(min=1, help="Limit of a cell, seconds.")] = 600,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("data"),
-    case: Annotated[
-        list[str] | None, typer.Option(help="Only cells whose id matches, * allowed; repeatable.")
-    ] = None,
+    case: Cases = None,
     transport: Annotated[
         str, typer.Option(help="local, or ray: a cluster's nodes (extra ray).")
     ] = "local",
@@ -195,16 +196,13 @@ def memory(
 ) -> None:
     """Print the memory forecast of each cell beside what it took, and draw memory.png."""
     from perfkit.reporting.memory_table import memory_table
-    from perfkit.reporting.tables import headline
     from perfkit.results.store import check_writable
 
     documents, bad = _read_all(files or [_RESULT])
     if documents:
         check_writable(output)
-        console = _console(160)
         for document in documents:
-            console.print(memory_table(document))
-            console.print(headline(document), highlight=False, soft_wrap=True)
+            _show(memory_table(document), document, 160)
         from perfkit.reporting.plots import memory_figure, save
 
         typer.echo(save(memory_figure(documents), output / "memory.png"))
@@ -251,11 +249,12 @@ def _console(width: int) -> Console:
     return Console() if sys.stdout.isatty() else Console(width=width)
 
 
-def _show(document: Document) -> None:
-    from perfkit.reporting.tables import headline, results_table
+def _show(table: RenderableType, document: Document, width: int) -> None:
+    """Print a document's table, and under it what it was measured on."""
+    from perfkit.reporting.tables import headline
 
-    console = _console(140)
-    console.print(results_table(document))
+    console = _console(width)
+    console.print(table)
     console.print(headline(document), highlight=False, soft_wrap=True)
 
 

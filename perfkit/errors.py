@@ -13,6 +13,12 @@ class UsageError(ValueError):
     """Wrong use: what came, what was expected, what to do. Ends a command with exit code 2."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def unknown(kind: str, given: str, known: Iterable[str]) -> str:
     """Say that ``given`` is no known ``kind``, naming the nearest known one first."""
     names = sorted(known)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from perfkit.backends import backend
 from perfkit.cases import check_positions
+from perfkit.errors import first_line
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, energy_j
 from perfkit.measurement import figures, kernels
 from perfkit.measurement.clock import round_clock
@@ -120,7 +121,7 @@ def _prepare_reference(case: Case, lab: Lab, details: dict[str, Any]) -> None:
         lab.references.prepare(case)
     except Exception as error:
         lab.slot.empty()
-        details["agreement"] = unchecked(f"no fp32 reference: {_first_line(error)}").to_json()
+        details["agreement"] = unchecked(f"no fp32 reference: {first_line(error)}").to_json()
 
 
 def _first_run(case: Case, lab: Lab, engine: Engine, details: dict[str, Any]) -> torch.Tensor:
@@ -237,7 +238,7 @@ def _reset_peaks(device: str) -> None:
 
 def _failure(error: Exception, lab: Lab, details: dict[str, Any]) -> tuple[str, str]:
     """Turn an exception into a verdict; drops the traceback, whose frames hold tensors."""
-    text = _first_line(error)
+    text = first_line(error)
     kind = type(error).__name__
     error.__traceback__ = None
     out_of_memory = kind == "OutOfMemoryError" or isinstance(error, MemoryError)
@@ -263,11 +264,6 @@ def _free_bytes(device: str) -> int | None:
     import psutil
 
     return int(psutil.virtual_memory().available)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _texts(caught: list[warnings.WarningMessage]) -> list[str]:

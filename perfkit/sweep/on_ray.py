@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perfkit.errors import UsageError
+from perfkit.errors import UsageError, first_line
 from perfkit.suite import command
 from perfkit.sweep import ray_task
 from perfkit.sweep.local import host as look_at_host
@@ -185,7 +185,7 @@ class OnRay:
                 task.remote(self.what.device, self.describe), timeout=_PROBE_S
             )
         except self._ray.exceptions.RayError as error:
-            raise UsageError(f"node {node[:8]} does not answer: {_first(error)}") from None
+            raise UsageError(f"node {node[:8]} does not answer: {first_line(error)}") from None
         return seen
 
     def _part(self, job: Job) -> ray_task.Part:
@@ -212,7 +212,7 @@ class OnRay:
         except self._ray.exceptions.RayError as error:
             if task.moved_s is None:  # no cell of it has been tried, so none is to blame
                 raise UsageError(self._gone(error)) from None
-            lost = f"its Ray worker was lost ({type(error).__name__}: {_first(error)})"
+            lost = f"its Ray worker was lost ({type(error).__name__}: {first_line(error)})"
             return Event(task.job, ended=Ended(-9, lost=lost))
         task.moved_s, task.began = time.monotonic(), task.began or bool(message.lines)
         if message.said:
@@ -243,8 +243,8 @@ class OnRay:
 
     def _gone(self, error: BaseException) -> str:
         return (
-            f"Ray cannot go on ({type(error).__name__}: {_first(error)}); finished cells are kept "
-            f"in {self.journal}: mend the cluster, then go on with --resume"
+            f"Ray cannot go on ({type(error).__name__}: {first_line(error)}); finished cells are "
+            f"kept in {self.journal}: mend the cluster, then go on with --resume"
         )
 
 
@@ -256,7 +256,3 @@ def _told(resources: Mapping[str, float]) -> str:
     """As in "2 CPU, 1 GPU, 1 host_slot"."""
     kept = ((name, resources.get(name, 0)) for name in ("CPU", "GPU", SLOT))
     return ", ".join(f"{amount:g} {name}" for name, amount in kept if amount or name == "GPU")
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import resource
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.sweep.command import swept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,15 +43,7 @@ def _limited() -> None:
 
 @pytest.mark.slow
 def test_real_cells_are_measured_and_one_out_of_memory_costs_no_other(tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(MATRIX, encoding="utf-8")
-    code = "from perfkit.cli import main; main()"
-    command = [sys.executable, "-c", code, "sweep", "small.toml", "--rounds=2", "--no-forecast"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=tmp_path, preexec_fn=_limited
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    with (tmp_path / "data" / "matrix_results.csv").open(encoding="utf-8", newline="") as stream:
-        rows = {row["cell"]: row for row in csv.DictReader(stream)}
+    _, rows = swept(tmp_path, MATRIX, _limited)
     large = rows.pop("torch-eager/llama-tiny/fp32/nofmha/b2048/p1000/n2/tp1")
     assert large["verdict"] == "oom"
     assert "asked" in large["reason"]

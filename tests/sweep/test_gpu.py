@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.sweep.command import swept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,18 +38,12 @@ new_tokens = 4
 def test_a_cell_out_of_memory_costs_no_other_and_the_gpu_is_as_free_as_before(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "small.toml").write_text(MATRIX, encoding="utf-8")
-    code = "from perfkit.cli import main; main()"
-    command = [sys.executable, "-c", code, "sweep", "small.toml", "--rounds=2", "--no-forecast"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    with (tmp_path / "data" / "matrix_results.csv").open(encoding="utf-8", newline="") as stream:
-        rows = {row["cell"]: row for row in csv.DictReader(stream)}
+    said, rows = swept(tmp_path, MATRIX)
     large = rows.pop("torch-eager/llama-tiny/fp32/nofmha/b4096/p1000/n4/tp1")
     assert large["verdict"] == "oom"
     assert "asked" in large["reason"]
     assert len(rows) == 4
     assert all(float(row["ttft_s"]) > 0 for row in rows.values())
-    looked = [line for line in done.stdout.splitlines() if " in use " in line]
+    looked = [line for line in said.splitlines() if " in use " in line]
     assert len(looked) == 4  # before and after each of the two groups
     assert all(line.endswith("as at first") for line in looked[1:])
