@@ -57,6 +57,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "llama-tiny": Architecture(
         hidden=128, intermediate=352, layers=2, heads=8, kv_heads=4, vocab=512, positions=1024
     ),
+    # Deep for its width: one layer more is 5 % more work, in a cell of milliseconds.
+    "llama-mini": Architecture(
+        hidden=128, intermediate=352, layers=20, heads=8, kv_heads=4, vocab=512, positions=1024
+    ),
     "tinyllama-1.1b": Architecture(
         hidden=2048, intermediate=5632, layers=22, heads=32, kv_heads=4, vocab=32_000,
         positions=2048,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perfkit import gate_cli
 from perfkit.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A performance lab for LLM inference that says how it knows.",
 )
+app.command()(gate_cli.gate)
+app.add_typer(gate_cli.baseline, name="baseline")
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130
 # Options that `run` and `sweep` share.

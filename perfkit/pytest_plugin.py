@@ -65,6 +65,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--perfkit-seed", type=int, default=0, help="seed of weights and prompts (default 0)")
     add("--perfkit-no-ceilings", action="store_true", help="skip ceilings; mfu and mbu are null")
+    add(
+        "--perfkit-canaries",
+        action="store_true",
+        help="time fixed work before and after the cells, for perfkit gate",
+    )
     add("--perfkit-journal", metavar="FILE", help="append each finished cell to this file")
     add("--perfkit-resume", action="store_true", help="skip the cells that the journal holds")
     add("--require-gpu", action="store_true", help="fail where a GPU is missing")  # fmt: skip

@@ -45,6 +45,7 @@ class Sitting:
         self.cells: dict[str, Document] = {}
         self.written = False
         self._lab: Lab | None = None
+        self._canaries: list[dict[str, list[float]]] = []
         self._warnings: list[str] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._id = uuid.uuid4().hex[:12]
@@ -168,8 +169,16 @@ class Sitting:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 self._lab = self._make_lab()
+                self._watch()
             self._warnings = sorted({str(warning.message) for warning in caught})
         return self._lab
+
+    def _watch(self) -> None:
+        """Time the canaries, if they are asked for: once before the cells, once after."""
+        if self._config.getoption("perfkit_canaries") and len(self._canaries) < 2:
+            from perfkit.machine.canaries import measure
+
+            self._canaries.append(measure(self.device))
 
     def _make_lab(self) -> Lab:
         from perfkit.measurement.lab import Settings, open_lab
@@ -202,6 +211,8 @@ class Sitting:
             pytest.exit(str(error), returncode=2)
 
     def _block(self) -> Document:
+        if self._lab is not None:
+            self._watch()
         ceilings = self._lab.ceilings.to_json() if self._lab and self._lab.ceilings else None
         return {
             "schema": SCHEMA,
@@ -212,6 +223,9 @@ class Sitting:
                 "python": sys.version.split()[0],
                 "seed": self._config.getoption("perfkit_seed"),
                 "device": self.device,
+                "matrices": self._config.getoption("perfkit_matrix"),
+                "rounds": self._config.getoption("perfkit_rounds"),
+                "max_warmup": self._config.getoption("perfkit_max_warmup"),
                 "warnings": self._warnings,
                 "not_measured": [case for case in self.asked if case not in self.cells],
             },
@@ -221,6 +235,7 @@ class Sitting:
                 "fields": self.machine.fields,
             },
             "ceilings": ceilings,
+            "canaries": self._canaries,
             "cells": self.cells,
         }
 

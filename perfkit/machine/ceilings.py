@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import time
 import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from perfkit.machine.windows import device_times, host_times, product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,8 +83,8 @@ class _Bench:
     ) -> list[float]:
         """Return the seconds one call takes, once per window, idle for `pause_s` before each."""
         if self.device == "cuda":
-            return _device_times(self.torch, call, window_s, self.sizes.windows, pause_s)
-        return _host_times(self.torch, call, window_s, self.sizes.windows)
+            return device_times(call, window_s, self.sizes.windows, pause_s)
+        return host_times(call, window_s, self.sizes.windows)
 
 
 def measure(device: str, precisions: Sequence[str], sizes: Sizes | None = None) -> Ceilings:
@@ -163,78 +164,30 @@ def _release(bench: _Bench) -> None:
         bench.torch.cuda.empty_cache()
 
 
-def _host_times(
-    _torch: Any, call: Callable[[], object], window_s: float, windows: int
-) -> list[float]:
-    times = []
-    for _ in range(windows):
-        start, calls = time.perf_counter(), 0
-        while calls == 0 or time.perf_counter() - start < window_s:
-            call()
-            calls += 1
-        times.append((time.perf_counter() - start) / calls)
-    return times
-
-
-def _device_times(
-    torch: Any, call: Callable[[], object], window_s: float, windows: int, pause_s: float
-) -> list[float]:
-    """Time windows of back-to-back calls by events: single launches would show their gaps."""
-    call()
-    once = _events_s(torch, call, 2)
-    calls = max(2, math.ceil(window_s / max(once, 1e-6)))
-    return [_events_s(torch, call, calls, pause_s) for _ in range(windows)]
-
-
-def _events_s(torch: Any, call: Callable[[], object], calls: int, pause_s: float = 0.0) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    time.sleep(pause_s)
-    call()
-    start.record()
-    for _ in range(calls):
-        call()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / 1000 / calls
-
-
 def _gemm(bench: _Bench, precision: str) -> tuple[float, dict[str, object]]:
     """Return FLOP/s and how: 2 n^3 / the best window's seconds a product."""
     with _without_tf32(bench, precision):
         if bench.sizes.gemm_n:
             n = bench.sizes.gemm_n
-            times = bench.times(_product(bench, n, precision), bench.sizes.window_s, _PAUSE_S)
+            times = bench.times(product(bench.device, n, precision), bench.sizes.window_s, _PAUSE_S)
         else:
             n, times = _grown(bench, precision)
     return 2 * n**3 / min(times), {"n": n, "times_s": times}
 
 
-def _product(bench: _Bench, n: int, precision: str) -> Callable[[], object]:
-    torch = bench.torch
-    kinds = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    if precision not in kinds:
-        message = f"precision {precision!r} is not known: give one of {', '.join(kinds)}"
-        raise ValueError(message)
-    # N(0,1) inputs, because products of zeros draw less power and so run at higher clocks.
-    left, right = (torch.randn(n, n, device=bench.device, dtype=kinds[precision]) for _ in range(2))
-    out = torch.empty_like(left)
-    return lambda: torch.mm(left, right, out=out)
-
-
 def _grown(bench: _Bench, precision: str) -> tuple[int, list[float]]:
     """Double n from 512 until one product takes long enough, but stop short of about 1 s."""
     n = 512
-    _product(bench, n, precision)()  # the first product of all pays for threads and code
+    product(bench.device, n, precision)()  # the first product of all pays for threads and code
     while True:
-        product = _product(bench, n, precision)
-        (once,) = _host_times(bench.torch, product, 0.0, 1)
+        multiply = product(bench.device, n, precision)
+        (once,) = host_times(multiply, 0.0, 1)
         # Doubling n makes a product eight times as long.
         if once > bench.sizes.gemm_min_s or once * 8 > 1.0:
             break
         n *= 2
     more = bench.sizes.windows - 1 if once < bench.sizes.gemm_min_s * 2 else 1
-    return n, [once, *_host_times(bench.torch, product, 0.0, more)]
+    return n, [once, *host_times(multiply, 0.0, more)]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,10 +76,10 @@ def profile(run: Callable[[], object], device: str) -> dict[str, int]:
         run()
         if device == "cuda":
             torch.cuda.synchronize()
-    counts: dict[str, int] = {}
-    for event in profiler.key_averages():
-        on_device = "CUDA" in str(event.device_type)
-        if device == "cuda" and not on_device:
-            continue
-        counts[event.key] = counts.get(event.key, 0) + int(event.count)
-    return counts
+    # key_averages() says the same of the names, and takes twenty times as long to say it.
+    events = profiler.profiler.kineto_results.events()
+    return Counter(
+        event.name()
+        for event in events
+        if device != "cuda" or event.device_type() == torch.profiler.DeviceType.CUDA
+    )

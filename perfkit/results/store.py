@@ -43,7 +43,7 @@ def read(path: Path, name: str = "perfkit") -> Document:
 def check_benchmarks(folder: Path) -> None:
     """Raise UsageError for JSON files in ``folder`` that pytest-benchmark cannot compare with."""
     bad = []
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(folder.rglob("[0-9][0-9][0-9][0-9]_*.json")):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):

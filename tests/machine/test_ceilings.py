@@ -57,7 +57,7 @@ def test_tiny_ceilings_on_the_cpu() -> None:
 
 
 def test_rates_follow_from_the_best_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings, "_host_times", lambda *_: [0.5, 0.25, 1.0])
+    monkeypatch.setattr(ceilings, "host_times", lambda *_: [0.5, 0.25, 1.0])
     measured = ceilings.measure("cpu", ["fp32"], TINY)
     assert measured.gemm_flop_per_s == {"fp32": 2 * 64**3 / 0.25}
     assert measured.copy_bytes_per_s == 2 * 2**20 / 0.25
@@ -71,11 +71,11 @@ def test_the_product_grows_until_it_takes_long_enough(monkeypatch: pytest.Monkey
         sizes.append(n)
         return lambda: None
 
-    def times(*arguments: object) -> list[float]:
-        return [(sizes[-1] / 512) ** 3 * 0.004] * int(str(arguments[3]))
+    def times(_call: object, _window_s: float, windows: int) -> list[float]:
+        return [(sizes[-1] / 512) ** 3 * 0.004] * windows
 
-    monkeypatch.setattr(ceilings, "_product", product)
-    monkeypatch.setattr(ceilings, "_host_times", times)
+    monkeypatch.setattr(ceilings, "product", product)
+    monkeypatch.setattr(ceilings, "host_times", times)
     measured = ceilings.measure("cpu", ["fp32"], Sizes(buffer_bytes=2**20))
     # 0.004 s, 0.032 s, 0.256 s: the third is over 0.2 s.
     assert measured.method["gemm_fp32"] == {"n": 2048, "times_s": [0.256, 0.256, 0.256]}

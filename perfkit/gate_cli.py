@@ -1,0 +1,132 @@
+"""The commands ``perfkit gate``, ``perfkit baseline record`` and ``perfkit baseline accept``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from perfkit.suite import Measuring
+
+baseline = typer.Typer(no_args_is_help=True, help="Record baselines of runs, and accept them.")
+Matrices = Annotated[
+    list[str] | None,
+    typer.Option("--matrix", help="Matrix name or TOML file; default gate-cpu or gate-gpu."),
+]
+Model = Annotated[Path | None, typer.Option(help="Local Hugging Face folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+Baselines = Annotated[Path, typer.Option(help="Where baselines lie, by machine key.")]
+Seed = Annotated[int, typer.Option(help="Seed of orders, weights and prompts.")]
+Limit = Annotated[float, typer.Option(min=0, max=1, help="A smaller change is none.")]
+_ROOT = Path("baselines")
+
+
+def gate(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Result files of new runs, instead of making runs: one screens."),
+    ] = None,
+    matrix: Matrices = None,
+    case: Annotated[list[str] | None, typer.Option(help="Only cells whose id matches.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Figure to judge; repeatable.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Commit to take turns with, instead of a baseline.")
+    ] = None,
+    limit: Limit = 0.02,
+    detect: Annotated[
+        float, typer.Option(min=0, max=1, help="Change that must be seen to say SAME.")
+    ] = 0.05,
+    q: Annotated[float, typer.Option(min=0, max=1, help="False share among changes.")] = 0.05,
+    fresh: Annotated[int, typer.Option(min=5, help="Runs that confirm, at least.")] = 5,
+    retries: Annotated[int, typer.Option(min=0, help="An invalid run again, this often.")] = 1,
+    model: Model = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    baselines: Baselines = _ROOT,
+    output: Annotated[Path, typer.Option(help="Folder of gate.json, gate.md, runs.")] = Path(
+        "results/gate"
+    ),
+) -> None:
+    """Judge this version against its baseline.
+
+    Exit code 0; 1 where anything REGRESSED; 3 INVALID or MISSING; 4 INCONCLUSIVE.
+    """
+    from rich.console import Console
+
+    from perfkit.gating import command
+    from perfkit.reporting import gate as report
+    from perfkit.results.gate import Rule
+
+    request = command.GateRequest(
+        what=_measuring(matrix, model, device, seed),
+        rule=Rule(limit=limit, detect=detect, q=q, fresh=fresh),
+        metrics=tuple(metric or ()),
+        cases=tuple(case or ()),
+        retries=retries,
+        baselines=baselines,
+        output=output,
+        files=tuple(files or ()),
+        against=against,
+    )
+    outcome, asked = command.gate(request, typer.echo)
+    console = Console()
+    console.print(report.table(outcome.judgements))
+    console.print(report.headline(outcome, asked), highlight=False, soft_wrap=True)
+    typer.echo(f"{output / 'gate.json'}\n{output / 'gate.md'}")
+    raise typer.Exit(outcome.exit_code)
+
+
+@baseline.command()
+def record(
+    runs: Annotated[int, typer.Option(min=1, help="Fresh runs; a third of them screen.")] = 15,
+    matrix: Matrices = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 10,
+    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 2,
+    model: Model = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    baselines: Baselines = _ROOT,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with runs made before.")] = False,
+) -> None:
+    """Measure a matrix in fresh processes; the set waits for perfkit baseline accept."""
+    from dataclasses import replace
+
+    from perfkit.gating import command
+
+    what = replace(_measuring(matrix, model, device, seed), rounds=rounds, max_warmup=max_warmup)
+    typer.echo(command.record(what, baselines, runs, resume=resume, say=typer.echo))
+
+
+@baseline.command()
+def accept(
+    reason: Annotated[str | None, typer.Option(help="Why it takes the old one's place.")] = None,
+    matrix: Matrices = None,
+    device: Device = "auto",
+    limit: Limit = 0.02,
+    baselines: Baselines = _ROOT,
+) -> None:
+    """Put recorded runs in the baseline's place, and write what changed into its CHANGES.md."""
+    from perfkit.gating import command
+    from perfkit.results.gate import Rule
+
+    what = _measuring(matrix, None, device, 0)
+    place, entry = command.accept(what, baselines, reason, Rule(limit=limit))
+    typer.echo(f"{entry}\n{place}")
+
+
+def _measuring(matrix: list[str] | None, model: Path | None, device: str, seed: int) -> Measuring:
+    from perfkit.running import resolve_device
+    from perfkit.suite import Measuring
+
+    found = resolve_device(device)
+    return Measuring(
+        matrices=tuple(matrix or (f"gate-{found}",)),
+        model=model,
+        device=found,
+        prompts=None,
+        rounds=10,
+        max_warmup=2,
+        seed=seed,
+    )

@@ -1,0 +1,203 @@
+"""What ``perfkit gate`` and ``perfkit baseline`` do, from what was asked to the files written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from perfkit.cases import wanted
+from perfkit.errors import UsageError, unknown
+from perfkit.gating import baseline
+from perfkit.gating.fresh import fresh_run
+from perfkit.gating.session import Asked, Outcome, against_baseline, against_version
+from perfkit.plan import find_matrix, load_plan
+from perfkit.results import store
+from perfkit.results.runs import METRICS, OF_ROUNDS, OF_RUNS, RunSet
+from perfkit.results.validity import cells_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from perfkit.results.gate import Rule
+    from perfkit.results.store import Document
+    from perfkit.suite import Measuring
+
+    Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GateRequest:
+    """What a person asked ``perfkit gate`` for; ``files`` take the place of runs to be made."""
+
+    what: Measuring
+    rule: Rule
+    metrics: tuple[str, ...]
+    cases: tuple[str, ...]
+    retries: int
+    baselines: Path
+    output: Path
+    files: tuple[Path, ...] = ()
+    against: str | None = None
+
+
+def ids_of(what: Measuring, patterns: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the ids of the cells to measure. Raises UsageError where none is left."""
+    plan = load_plan(what.matrices, str(what.model) if what.model else None)
+    ids = tuple(
+        cell.case.id
+        for cell in plan
+        if cell.device == what.device and wanted(cell.case.id, patterns)
+    )
+    if not ids:
+        raise UsageError(
+            f"none of the {len(plan)} cells of {', '.join(what.matrices)} is left for the "
+            f"{what.device}"
+        )
+    return ids
+
+
+def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the figures to judge. Raises UsageError for one that no result holds."""
+    known = OF_ROUNDS | OF_RUNS
+    for name in names:
+        if name not in known:
+            raise UsageError(unknown("metric", name, known))
+    return tuple(names) or METRICS
+
+
+def record(what: Measuring, root: Path, count: int, *, resume: bool, say: Say) -> Path:
+    """Make a set of fresh runs of the matrices on this machine; it waits to be accepted."""
+    folder = baseline.folder_of(root, _key(what.device), what.matrices)
+    ids = ids_of(what)
+    store.check_writable(root)
+
+    def measure(path: Path, number: int) -> Document:
+        return fresh_run(what, ids, path, seed=what.seed + number)
+
+    return baseline.record(folder, count, measure, resume=resume, say=say)
+
+
+def gate(request: GateRequest, say: Say) -> tuple[Outcome, Asked]:
+    """Judge this version against the stored baseline, or another commit; write what was found.
+
+    Raises UsageError for wrong use, before anything is measured.
+    """
+    names = check_metrics(request.metrics)
+    if request.against and request.files:
+        raise UsageError("--against makes its own runs: leave out the result files")
+    store.check_writable(request.output)
+    if request.against:
+        asked = Asked(ids_of(request.what, request.cases), names, request.rule, request.retries)
+        outcome = _against(request, asked, request.against, say)
+        where: dict[str, Any] = {"against": request.against}
+    else:
+        asked, outcome, where = _stored(request, names, say)
+    save(request.output, outcome, asked, where)
+    return outcome, asked
+
+
+def save(folder: Path, outcome: Outcome, asked: Asked, where: dict[str, Any]) -> None:
+    """Write gate.json and gate.md into a folder, each whole."""
+    from perfkit.reporting import gate as report
+
+    found = report.to_json(outcome, asked, **where)
+    store.write_whole(folder / "gate.json", json.dumps(found, indent=1))
+    store.write_whole(folder / "gate.md", report.markdown(outcome, asked))
+
+
+def _stored(
+    request: GateRequest, names: tuple[str, ...], say: Say
+) -> tuple[Asked, Outcome, dict[str, Any]]:
+    what = request.what
+    folder = baseline.folder_of(request.baselines, _key(what.device), what.matrices)
+    runs = baseline.load(folder)
+    what = replace(what, **_measuring_of(runs))
+    if request.files:
+        documents = iter([store.read(path) for path in request.files])
+        cells = tuple(cells_of(store.read(request.files[0])))
+        measure: Callable[[Sequence[str]], Document | None] = lambda _: next(documents, None)  # noqa: E731
+    else:
+        cells, measure = ids_of(what, request.cases), _runner(what, request.output / "runs")
+    wanted_runs = _only(runs, cells) if request.cases else runs
+    asked = Asked(cells, names, request.rule, 0 if request.files else request.retries)
+    return asked, against_baseline(asked, wanted_runs, measure, say), {"baseline": str(folder)}
+
+
+def _measuring_of(runs: RunSet) -> dict[str, Any]:
+    """Return how the baseline was measured: new runs must be measured alike."""
+    found = baseline.settings(runs.runs[0])
+    if None in found.values():
+        raise UsageError(f"the baseline does not say how it was measured ({found}): record it anew")
+    return {name: found[name] for name in ("rounds", "max_warmup")}
+
+
+def _only(runs: RunSet, cells: Sequence[str]) -> RunSet:
+    """Return a baseline of some cells alone, so that those left out are not missing."""
+
+    def cut(run: Document) -> Document:
+        kept = {name: cell for name, cell in cells_of(run).items() if name in cells}
+        return run | {"perfkit": run["perfkit"] | {"cells": kept}}
+
+    return RunSet(tuple(map(cut, runs.screening)), tuple(map(cut, runs.confirming)))
+
+
+def _runner(
+    what: Measuring, folder: Path, place: Path | None = None
+) -> Callable[[Sequence[str]], Document]:
+    """Return what measures cells once, in a fresh process, into numbered files of a folder."""
+    from perfkit.gating.against import environment
+
+    shutil.rmtree(folder, ignore_errors=True)
+    made = 0
+
+    def measure(cells: Sequence[str]) -> Document:
+        nonlocal made
+        made += 1
+        output = folder.resolve() / f"{made:04}_run.json"
+        env = environment(place) if place else None
+        return fresh_run(what, cells, output, seed=what.seed + made, place=place, environment=env)
+
+    return measure
+
+
+def _against(request: GateRequest, asked: Asked, revision: str, say: Say) -> Outcome:
+    from perfkit.gating.against import checkout
+
+    # By path, so that both versions measure the same cells.
+    matrices = tuple(str(find_matrix(name).resolve()) for name in request.what.matrices)
+    what = replace(request.what, matrices=matrices)
+    with checkout(revision) as place:
+        old = _runner(what, request.output / "runs-old", place)
+        new = _runner(what, request.output / "runs")
+        return against_version(asked, old, new, what.seed, say)
+
+
+def accept(what: Measuring, root: Path, reason: str | None, rule: Rule) -> tuple[Path, str]:
+    """Put the recorded candidate in the baseline's place; return the place and the log's entry.
+
+    Raises UsageError without a reason, and then says what would change.
+    """
+    from perfkit.gating.accept import entry_of
+
+    folder = baseline.folder_of(root, _key(what.device), what.matrices)
+    candidate = baseline.candidate_of(folder)
+    if not candidate.is_dir():
+        raise UsageError(f"nothing to accept: {candidate} is not there; perfkit baseline record")
+    new = baseline.load(candidate)
+    old = baseline.load(folder) if folder.is_dir() else None
+    day = datetime.now(UTC).date().isoformat()
+    entry = entry_of(old, new, reason or "(no reason given)", day, rule)
+    if not reason or not reason.strip():
+        raise UsageError(f"say why with --reason TEXT; it would replace:\n\n{entry}")
+    baseline.replace(folder, entry)
+    return folder, entry
+
+
+def _key(device: str) -> str:
+    from perfkit.machine.identity import identify
+
+    return identify("cuda" if device == "gpu" else "cpu").key

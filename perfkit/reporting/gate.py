@@ -1,0 +1,125 @@
+"""A gate's verdicts for people: the table, Markdown for a CI summary, and JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from perfkit.reporting.tables import DASH, short_id
+from perfkit.results.gate import IMPROVED, REGRESSED, SAME
+from perfkit.results.runs import HIGHER_IS_BETTER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.table import Table
+
+    from perfkit.gating.session import Asked, Outcome
+    from perfkit.results.gate import Judgement
+
+_HEADERS = ("cell", "figure", "verdict", "change", "95 % over runs", "runs", "detectable", "p")
+_STYLES = {REGRESSED: "bold red", IMPROVED: "green", SAME: "dim"}
+_MEANINGS = {
+    0: "nothing regressed",
+    1: "REGRESSED",
+    3: "not comparable: INVALID or MISSING",
+    4: "INCONCLUSIVE: too much noise to say",
+}
+
+
+def ranked(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Return judgements, worst change first; those without a change before all others."""
+
+    def harm(judgement: Judgement) -> float:
+        if judgement.change is None:
+            return float("inf")
+        better = judgement.metric in HIGHER_IS_BETTER
+        return -judgement.change if better else judgement.change
+
+    return sorted(judgements, key=lambda one: (-harm(one), one.cell, one.metric))
+
+
+def headline(outcome: Outcome, asked: Asked) -> str:
+    """Return the verdict in one line: what exits, how many of each, what it cost."""
+    counts = Counter(judgement.verdict for judgement in outcome.judgements)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    cost = outcome.cell_runs / len(asked.cells) if asked.cells else 0.0
+    return (
+        f"{_MEANINGS[outcome.exit_code]} ({told}); {outcome.runs} runs, {cost:.2f} of each cell; "
+        f"limit {asked.rule.limit:.1%}, to be seen {asked.rule.detect:.1%}, q {asked.rule.q:g}"
+    )
+
+
+def table(judgements: Sequence[Judgement]) -> Table:
+    """Return a row a figure, worst change first."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for header in _HEADERS:
+        left = header in {"cell", "figure", "verdict"}
+        made.add_column(header, justify="left" if left else "right", overflow="fold")
+    for judgement in ranked(judgements):
+        cell, figure, verdict, *rest = _row(judgement)
+        name = Text(cell)
+        if judgement.reason:
+            name.append(f"\n  {judgement.reason}", style="dim italic")
+        style = _STYLES.get(judgement.verdict, "yellow")
+        made.add_row(name, figure, Text(verdict, style=style), *rest)
+    return made
+
+
+def markdown(outcome: Outcome, asked: Asked) -> str:
+    """Return a CI summary: the verdict, what is not SAME, and all figures folded below."""
+    told = [one for one in ranked(outcome.judgements) if one.verdict != SAME]
+    lines = [f"## perfkit gate: {headline(outcome, asked)}", ""]
+    lines += [f"- {problem}" for problem in outcome.problems]
+    lines += [*markdown_table(told), ""] if told else []
+    lines += ["<details><summary>All figures</summary>", ""]
+    lines += [*markdown_table(ranked(outcome.judgements)), "", "</details>", ""]
+    return "\n".join(lines)
+
+
+def markdown_table(judgements: Sequence[Judgement]) -> list[str]:
+    """Return the lines of a Markdown table, a row a judgement, in their order."""
+    lines = [f"| {' | '.join((*_HEADERS, 'reason'))} |", f"|{'---|' * (len(_HEADERS) + 1)}"]
+    for judgement in judgements:
+        cells = (*_row(judgement), judgement.reason or "")
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return lines
+
+
+def to_json(outcome: Outcome, asked: Asked, **where: Any) -> dict[str, Any]:
+    """Return plain values: the rule, the verdicts, and ``where`` they come from."""
+    return {
+        "schema": 1,
+        **where,
+        "exit_code": outcome.exit_code,
+        "rule": asdict(asked.rule),
+        "runs": outcome.runs,
+        "cell_runs": outcome.cell_runs,
+        "problems": list(outcome.problems),
+        "judgements": [asdict(judgement) for judgement in ranked(outcome.judgements)],
+    }
+
+
+def _row(judgement: Judgement) -> tuple[str, ...]:
+    interval = judgement.interval
+    runs = judgement.runs
+    return (
+        short_id(judgement.cell),
+        judgement.metric or DASH,
+        judgement.verdict,
+        percent(judgement.change),
+        DASH if interval is None else f"{percent(interval[0])} to {percent(interval[1])}",
+        f"{runs[0]} v {runs[1]}" if any(runs) else DASH,
+        DASH if judgement.detectable is None else f"{judgement.detectable:.1%}",
+        DASH if judgement.p is None else f"{judgement.p:.2g}",
+    )
+
+
+def percent(change: float | None) -> str:
+    """Return a relative change with its sign, in percent."""
+    return DASH if change is None else f"{change:+.1%}"

@@ -1,0 +1,275 @@
+"""The regression gate: values of runs in, verdicts out. No files, no clocks.
+
+A run is one fresh process; rounds within it are no replicates. Each cell's figure is screened with
+one new run; what looks changed is confirmed with further runs against baseline runs that the
+screening did not use: exact Mann-Whitney, Benjamini-Hochberg over all that were confirmed, and a
+change over the limit. docs/regression-gate.md has the measured error rates.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+REGRESSED, IMPROVED, SAME = "REGRESSED", "IMPROVED", "SAME"
+INCONCLUSIVE, INVALID, NEW, MISSING = "INCONCLUSIVE", "INVALID", "NEW", "MISSING"
+# What exits with which code, first match first; 2 is wrong use.
+EXIT_CODES = ((3, {INVALID, MISSING}), (1, {REGRESSED}), (4, {INCONCLUSIVE}))
+LEAST_RUNS = 3  # of either part of a baseline
+_UNITS_APART = 50.0  # more than this is another unit or another workload, not a regression
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a change counts.
+
+    ``limit``: a smaller change is none. ``detect``: the change that a cell must be able to show
+    before it is called SAME, with probability ``power``. ``q``: the share of false ones that is
+    accepted among changes (Benjamini and Hochberg). ``fresh``: runs that confirm, at least.
+    """
+
+    limit: float = 0.02
+    detect: float = 0.05
+    q: float = 0.05
+    power: float = 0.8
+    fresh: int = 5
+
+
+@dataclass(frozen=True)
+class Series:
+    """One figure of one cell, one value a run, all positive.
+
+    ``screening`` and ``confirming`` are baseline runs, no run in both. ``new`` is the run that
+    screens, ``fresh`` those that confirm. ``statistic`` tells what a value is of a run's rounds.
+    """
+
+    cell: str
+    metric: str
+    screening: tuple[float, ...]
+    confirming: tuple[float, ...]
+    new: float
+    fresh: tuple[float, ...] = ()
+    higher_is_better: bool = False
+    statistic: str = "median"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one figure of one cell.
+
+    ``change`` is new ÷ baseline - 1 of the figure itself (+0.05: 5 % more of it), ``interval`` its
+    95 % interval over runs, ``detectable`` the smallest change, to the worse, that would have been
+    seen; ``runs`` counts the baseline's and the new ones that were compared; ``p`` is adjusted.
+    """
+
+    cell: str
+    metric: str
+    verdict: str
+    reason: str | None = None
+    change: float | None = None
+    interval: tuple[float, float] | None = None
+    detectable: float | None = None
+    runs: tuple[int, int] = (0, 0)
+    p: float | None = None
+
+
+def exit_code(verdicts: Iterable[str]) -> int:
+    """Return 0 where all is SAME, IMPROVED or NEW, else the code of the worst; nothing at all: 3.
+
+    Precedence: 3 (INVALID, MISSING, no cell in common), 1 (REGRESSED), 4 (INCONCLUSIVE), 0.
+    """
+    found = set(verdicts)
+    if not found - {NEW}:
+        return 3
+    return next((code for code, verdicts in EXIT_CODES if found & verdicts), 0)
+
+
+def is_suspect(series: Series, rule: Rule) -> bool:
+    """Whether the new run lies further from the screening runs than they do from one another."""
+    return _problem(series) is None and abs(_screened(series)) > threshold(series, rule)
+
+
+def threshold(series: Series, rule: Rule) -> float:
+    """Return the relative change, to the worse, at which the screen suspects a figure.
+
+    Formula: the limit, or the range of the screening runs (largest ÷ smallest - 1) if more.
+    """
+    costs = _costs(series, series.screening)
+    return max(rule.limit, max(costs) / min(costs) - 1)
+
+
+def fresh_runs(confirming: int, suspects: int, rule: Rule) -> int:
+    """Return how many runs must confirm, so that one change among ``suspects`` can be found.
+
+    A rank test of K stored and F fresh runs has no p below 1 ÷ C(K+F, F); Benjamini and Hochberg
+    ask a lone change for q ÷ suspects.
+    """
+    count = rule.fresh
+    while math.comb(confirming + count, count) * rule.q < suspects:
+        count += 1
+    return count
+
+
+def judge(series: Sequence[Series], rule: Rule) -> list[Judgement]:
+    """Return a verdict on every series, in their order.
+
+    Those that ``is_suspect`` need ``fresh`` runs; without enough of them they are INCONCLUSIVE.
+    """
+    asked = [s for s in series if s.fresh and _problem(s) is None]
+    worse, better = (adjusted([_p(s, way) for s in asked]) for way in ("greater", "less"))
+    tests = {id(s): pair for s, *pair in zip(asked, worse, better, strict=True)}
+    return [_verdict(s, rule, tests.get(id(s))) for s in series]
+
+
+def _verdict(series: Series, rule: Rule, tests: Sequence[float] | None) -> Judgement:
+    problem = _problem(series)
+    if problem is not None:
+        return Judgement(series.cell, series.metric, INVALID, problem)
+    if tests is None:
+        return _from_screen(series, rule)
+    base, fresh = _costs(series, series.confirming), _costs(series, series.fresh)
+    cost = statistics.median(fresh) / statistics.median(base) - 1
+    detectable = detectable_change(base, len(fresh), rule)
+    verdict, reason, p = settle(cost, tests, detectable, rule)
+    return Judgement(
+        series.cell, series.metric, verdict, reason,
+        change=own_change(cost, series.higher_is_better),
+        interval=own_interval(*interval_of(base, fresh), series.higher_is_better),
+        detectable=detectable, runs=(len(base), len(fresh)), p=p,
+    )  # fmt: skip
+
+
+def settle(
+    cost: float, tests: Sequence[float], detectable: float, rule: Rule
+) -> tuple[str, str | None, float]:
+    """Return verdict, reason and p of a change of cost, from its two one-sided, adjusted p."""
+    worse, better = tests
+    if cost > rule.limit and worse <= rule.q:
+        return REGRESSED, None, worse
+    if cost < -rule.limit and better <= rule.q:
+        return IMPROVED, None, better
+    verdict, reason = unchanged(detectable, rule)
+    return verdict, reason, min(worse, better)
+
+
+def unchanged(detectable: float, rule: Rule) -> tuple[str, str | None]:
+    """Return SAME where a change that matters would have been seen, else INCONCLUSIVE and why."""
+    if detectable <= rule.detect:
+        return SAME, None
+    return INCONCLUSIVE, f"its runs vary too much: {detectable:.1%} would be seen at the least"
+
+
+def _from_screen(series: Series, rule: Rule) -> Judgement:
+    cost = _screened(series)
+    screening = _costs(series, series.screening)
+    detectable = threshold(series, rule) + above(rule.power, screening, 1)
+    verdict, reason = unchanged(detectable, rule)
+    if is_suspect(series, rule):
+        verdict = INCONCLUSIVE
+        reason = f"looks {'worse' if cost > 0 else 'better'}, and no further run confirmed it"
+    half = above((1 + CONFIDENCE) / 2, _costs(series, (*series.screening, *series.confirming)), 1)
+    low, high = ((1 + cost) * math.exp(end) - 1 for end in (-half, half))
+    return Judgement(
+        series.cell, series.metric, verdict, reason,
+        change=own_change(cost, series.higher_is_better),
+        interval=own_interval(low, high, series.higher_is_better),
+        detectable=detectable, runs=(len(series.screening), 1),
+    )  # fmt: skip
+
+
+def _problem(series: Series) -> str | None:
+    """Say why these values cannot be compared."""
+    parts = {"screening": series.screening, "confirming": series.confirming}
+    for name, values in parts.items():
+        if len(values) < LEAST_RUNS:
+            return f"{len(values)} {name} runs in the baseline, expected {LEAST_RUNS} at least"
+    everything = (*series.screening, *series.confirming, series.new, *series.fresh)
+    bad = [value for value in everything if not (math.isfinite(value) and value > 0)]
+    if bad:
+        return f"holds {bad[0]}, expected positive numbers"
+    middle = statistics.median((*series.screening, *series.confirming))
+    factor = max(series.new / middle, middle / series.new)
+    if factor > _UNITS_APART:
+        return f"{series.new:.4g} against {middle:.4g}: another unit, or another workload"
+    return None
+
+
+def _costs(series: Series, values: Iterable[float]) -> tuple[float, ...]:
+    """Return values of which smaller is better."""
+    return tuple(1 / value if series.higher_is_better else value for value in values)
+
+
+def own_change(cost: float, higher_is_better: bool) -> float:
+    """Return a figure's own change for a change of its cost."""
+    return 1 / (1 + cost) - 1 if higher_is_better else cost
+
+
+def own_interval(low: float, high: float, higher_is_better: bool) -> tuple[float, float]:
+    """Return an interval of a figure's own change for one of its cost."""
+    low, high = own_change(low, higher_is_better), own_change(high, higher_is_better)
+    return min(low, high), max(low, high)
+
+
+def _screened(series: Series) -> float:
+    """Return the new run's cost over the median of the screening runs, less 1."""
+    (new,) = _costs(series, (series.new,))
+    return new / statistics.median(_costs(series, series.screening)) - 1
+
+
+def _p(series: Series, way: str) -> float:
+    """Return the exact one-sided p of fresh costs being "greater" or "less" than stored ones."""
+    from scipy import stats
+
+    base, fresh = _costs(series, series.confirming), _costs(series, series.fresh)
+    return float(stats.mannwhitneyu(fresh, base, alternative=way, method="exact").pvalue)
+
+
+def adjusted(p: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Benjamini and Hochberg's procedure."""
+    from scipy import stats
+
+    return [float(value) for value in stats.false_discovery_control(p)] if p else []
+
+
+def detectable_change(costs: Sequence[float], count: float, rule: Rule) -> float:
+    """Return the change that ``count`` runs would show, with the rule's power, as over the limit.
+
+    A normal approximation: what the test needs at level q (the limit, if more), plus what chance
+    may hide of it.
+    """
+    return max(rule.limit, above(1 - rule.q, costs, count)) + above(rule.power, costs, count)
+
+
+def above(share: float, costs: Sequence[float], count: float) -> float:
+    """Return how far, relatively, the mean of ``count`` runs like these stays below in that share.
+
+    An infinite count leaves the uncertainty of these runs' own mean.
+
+    Formula: t(share; n-1) · sd of the logarithms · sqrt(1/count + 1/n), Student's t of scipy.
+    """
+    from scipy import stats
+
+    logs = [math.log(cost) for cost in costs]
+    n = len(logs)
+    return float(stats.t.ppf(share, n - 1) * statistics.stdev(logs) * math.sqrt(1 / count + 1 / n))
+
+
+def interval_of(base: Sequence[float], fresh: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the medians' change: runs resampled, percentiles, seeded."""
+    import numpy as np
+    from scipy import stats
+
+    def change(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray(np.median(b, axis=axis) / np.median(a, axis=axis) - 1)
+
+    found = stats.bootstrap(
+        (base, fresh), change, vectorized=True, confidence_level=CONFIDENCE,
+        n_resamples=2000, method="percentile", rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -1,0 +1,227 @@
+"""From result files of runs to what a gate judges: figures, and what is not there."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from perfkit import metrics
+from perfkit.results import pairs
+from perfkit.results.gate import INVALID, MISSING, NEW, Judgement, Rule, Series, is_suspect
+from perfkit.results.pairs import Pairs
+from perfkit.results.validity import cells_of, unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from perfkit.results.store import Document
+
+    Reduce = Callable[[Sequence[float]], float]
+
+T = TypeVar("T")
+# What a gate judges unless told otherwise; a figure that a machine does not have is left out.
+METRICS = ("ttft_s", "tpot_s", "output_tokens_per_s", "peak_allocated_bytes")
+OF_ROUNDS = frozenset(
+    {"ttft_s", "tpot_s", "e2e_s", "prefill_tokens_per_s", "decode_tokens_per_s",
+     "output_tokens_per_s"}
+)  # fmt: skip
+HIGHER_IS_BETTER = frozenset({"output_tokens_per_s", "prefill_tokens_per_s", "decode_tokens_per_s"})
+OF_RUNS = frozenset(
+    {"peak_allocated_bytes", "peak_reserved_bytes", "peak_device_bytes", "peak_rss_bytes",
+     "energy_j_per_token"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunSet:
+    """A baseline: fresh-process runs, those that screen apart from those that confirm."""
+
+    screening: tuple[Document, ...]
+    confirming: tuple[Document, ...]
+
+    @property
+    def runs(self) -> tuple[Document, ...]:
+        """All of them."""
+        return self.screening + self.confirming
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What can be judged of new runs, and what cannot: ``others`` are verdicts already."""
+
+    series: tuple[Series, ...]
+    others: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True)
+class ComparedPairs:
+    """The same of interleaved pairs of runs."""
+
+    pairs: tuple[Pairs, ...]
+    others: tuple[Judgement, ...]
+
+
+def compare(
+    baseline: RunSet, new: Document, fresh: Sequence[Document], names: Sequence[str], rule: Rule
+) -> Compared:
+    """Set each cell's figures beside the baseline's; the fresh runs go to suspects alone."""
+    series, others = _gathered(
+        _cells(baseline.runs, (new,), fresh),
+        lambda cell, name: _series(cell, name, baseline, new, fresh, rule),
+        names,
+    )
+    return Compared(series, others)
+
+
+def compare_pairs(
+    screening: Sequence[tuple[Document, Document]],
+    fresh: Sequence[tuple[Document, Document]],
+    names: Sequence[str],
+    rule: Rule,
+) -> ComparedPairs:
+    """Set each cell's figures of the new version beside the old one's, (old, new) pair by pair."""
+    olds, news = [old for old, _ in screening], [new for _, new in screening]
+    found, others = _gathered(
+        _cells(olds, news, [run for pair in fresh for run in pair]),
+        lambda cell, name: _pairs(cell, name, screening, fresh, rule),
+        names,
+    )
+    return ComparedPairs(found, others)
+
+
+def _gathered(
+    cells: Iterable[tuple[str, Judgement | None]],
+    figure: Callable[[str, str], T | None],
+    names: Sequence[str],
+) -> tuple[tuple[T, ...], tuple[Judgement, ...]]:
+    """Return the figures of all cells, and a verdict for each cell that has none to compare."""
+    gathered: list[T] = []
+    others: list[Judgement] = []
+    for cell, verdict in cells:
+        if verdict is not None:
+            others.append(verdict)
+            continue
+        try:
+            found = [one for name in names if (one := figure(cell, name)) is not None]
+        except ValueError as error:
+            others.append(Judgement(cell, "", INVALID, str(error)))
+            continue
+        gathered += found
+        if not found:
+            others.append(Judgement(cell, "", INVALID, f"holds none of {', '.join(names)}"))
+    return tuple(gathered), tuple(others)
+
+
+def _pairs(
+    cell: str,
+    name: str,
+    screening: Sequence[tuple[Document, Document]],
+    fresh: Sequence[tuple[Document, Document]],
+    rule: Rule,
+) -> Pairs | None:
+    """Return a figure's pairs; None where either version has none of it."""
+    better = name in HIGHER_IS_BETTER
+    rounds = [[_usable_rounds(run, cell, name) for run in pair] for pair in (*screening, *fresh)]
+    both = [(old, new) for old, new in rounds if old and new]
+    if not both:
+        return None
+    reduce = steadiest([old for old, _ in both], max if better else min)
+    values = [(reduce(old), reduce(new)) for old, new in both]
+    ratios = [old / new if better else new / old for old, new in values]
+    count = len(screening)
+    made = Pairs(cell, name, tuple(ratios[:count]), higher_is_better=better)
+    return replace(made, fresh=tuple(ratios[count:])) if pairs.is_suspect(made, rule) else made
+
+
+def _cells(
+    stored: Sequence[Document], new: Sequence[Document], fresh: Sequence[Document]
+) -> Iterator[tuple[str, Judgement | None]]:
+    """Yield every cell, with its verdict where there is nothing to compare."""
+    known = {cell: None for run in stored for cell in cells_of(run)}
+    made = {cell: None for run in new for cell in cells_of(run)}
+    for cell in dict.fromkeys([*known, *made]):
+        if cell not in known:
+            yield cell, Judgement(cell, "", NEW, "not in the baseline")
+        elif cell not in made:
+            yield cell, Judgement(cell, "", MISSING, "in the baseline, not in the new run")
+        else:
+            reasons = filter(None, (unusable(run, cell) for run in (*new, *fresh)))
+            reason = next(reasons, None)
+            yield cell, None if reason is None else Judgement(cell, "", INVALID, reason)
+
+
+def _series(
+    cell: str, name: str, baseline: RunSet, new: Document, fresh: Sequence[Document], rule: Rule
+) -> Series | None:
+    """Return a figure's series; None where the new run and the baseline both have none of it."""
+    screening, confirming = (
+        [found for run in runs if (found := _usable_rounds(run, cell, name))]
+        for runs in (baseline.screening, baseline.confirming)
+    )
+    mine = _usable_rounds(new, cell, name)
+    if not mine and not screening and not confirming:
+        return None
+    better: Reduce = max if name in HIGHER_IS_BETTER else min
+    reduce = steadiest((*screening, *confirming), better)
+    made = Series(
+        cell,
+        name,
+        tuple(map(reduce, screening)),
+        tuple(map(reduce, confirming)),
+        reduce(mine) if mine else math.nan,
+        higher_is_better=name in HIGHER_IS_BETTER,
+        statistic="best" if reduce is better else "median",
+    )
+    if not is_suspect(made, rule):
+        return made
+    again = [found for run in fresh if (found := _usable_rounds(run, cell, name))]
+    return replace(made, fresh=tuple(map(reduce, again)))
+
+
+def values_of(runs: Sequence[Document], cell: str, name: str) -> tuple[float, ...]:
+    """Return a figure's value in each run that has it, by the statistic that is steadiest."""
+    rounds = [found for run in runs if (found := _usable_rounds(run, cell, name))]
+    reduce = steadiest(rounds, max if name in HIGHER_IS_BETTER else min)
+    return tuple(map(reduce, rounds))
+
+
+def steadiest(runs: Sequence[Sequence[float]], best: Reduce) -> Reduce:
+    """Return the statistic over rounds, best or median, that varies less from run to run.
+
+    Chosen from baseline runs alone; their standard deviation over mean decides.
+    """
+
+    def varies(reduce: Reduce) -> float:
+        return metrics.spread([reduce(rounds) for rounds in runs]) or 0.0
+
+    middle: Reduce = statistics.median
+    return min((best, middle), key=varies)
+
+
+def _usable_rounds(run: Document, cell_id: str, name: str) -> list[float]:
+    cell = cells_of(run).get(cell_id)
+    return rounds_of(cell, name) if cell is not None and unusable(run, cell_id) is None else []
+
+
+def rounds_of(cell: Mapping[str, Any], name: str) -> list[float]:
+    """Return a figure's value in each round, or the one of the run; [] where it has none.
+
+    Raises ValueError where the cell's samples cannot be read.
+    """
+    if name not in OF_ROUNDS:
+        value = (cell.get("metrics") or {}).get(name)
+        return [] if value is None else [float(value)]
+    case = cell["case"]
+    samples = cell.get("samples") or {}
+    try:
+        traces = [
+            metrics.Trace((ttft, *itertools.accumulate(itls, initial=ttft))[1:])
+            for ttft, itls in zip(samples["ttft_s"], samples["itl_s"], strict=True)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"its samples cannot be read ({error!r})") from None
+    values = [metrics.summarise((t,), case["batch"], case["prompt_len"])[name] for t in traces]
+    return [value for value in values if value is not None]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import statistics
+
+import pytest
+
+from perfkit.results import gate, runs
+from perfkit.results.gate import Rule
+from perfkit.results.runs import RunSet, compare, compare_pairs, rounds_of, steadiest
+from tests.results.runs_made import CELL, run, stored
+
+RULE = Rule()
+BASE = RunSet(tuple(stored(5)), tuple(stored(10)))
+TIMES = ("ttft_s", "tpot_s", "output_tokens_per_s")
+
+
+def test_figures_of_rounds_follow_their_definitions() -> None:
+    cell = run(e2e_s=(0.3, 0.5), ttft_s=0.1, peak=7)["perfkit"]["cells"][CELL]
+    assert rounds_of(cell, "ttft_s") == [0.1, 0.1]
+    assert rounds_of(cell, "tpot_s") == pytest.approx([0.1, 0.2])
+    assert rounds_of(cell, "e2e_s") == pytest.approx([0.3, 0.5])
+    # Two rows of three tokens.
+    assert rounds_of(cell, "output_tokens_per_s") == pytest.approx([20, 12])
+    assert rounds_of(cell, "peak_allocated_bytes") == [7]
+    assert rounds_of(cell, "energy_j_per_token") == []
+
+
+def test_the_statistic_is_the_one_that_varies_less_from_run_to_run() -> None:
+    bursts = [[1.0, 1.0 + k, 2.0 + k] for k in range(4)]
+    assert steadiest(bursts, min) is min
+    lucky = [[1.0 - k / 10, 2.0, 2.0] for k in range(4)]
+    assert steadiest(lucky, min) is statistics.median
+
+
+def test_each_figure_that_there_is_becomes_a_series() -> None:
+    found = compare(BASE, run(), (), runs.METRICS, RULE)
+    assert [one.metric for one in found.series] == list(TIMES)
+    assert found.others == ()
+    first = found.series[0]
+    assert (len(first.screening), len(first.confirming), first.fresh) == (5, 10, ())
+    assert first.new == pytest.approx(0.1)
+
+
+def test_fresh_runs_go_to_suspects_alone() -> None:
+    slow = run(e2e_s=(0.4, 0.41))
+    found = compare(BASE, slow, [slow] * 5, runs.METRICS, RULE)
+    assert {one.metric: len(one.fresh) for one in found.series} == {
+        "ttft_s": 0, "tpot_s": 5, "output_tokens_per_s": 5,
+    }  # fmt: skip
+
+
+def test_missing_new_and_unusable_cells_have_their_verdicts() -> None:
+    base = RunSet(tuple(stored(5, cells=("a", "b"))), tuple(stored(10, cells=("a", "b"))))
+    found = compare(base, run(cells=("b", "c"), verdict="throttled"), (), TIMES, RULE)
+    assert found.series == ()
+    assert [(one.cell, one.verdict) for one in found.others] == [
+        ("a", gate.MISSING), ("b", gate.INVALID), ("c", gate.NEW),
+    ]  # fmt: skip
+    assert found.others[1].reason == "throttled: for a test"
+
+
+def test_a_confirming_run_that_went_wrong_makes_its_cell_invalid() -> None:
+    slow, wrong = run(e2e_s=(0.4, 0.41)), run(verdict="diverged")
+    found = compare(BASE, slow, [slow, wrong], TIMES, RULE)
+    assert [one.verdict for one in found.others] == [gate.INVALID]
+
+
+def test_baseline_runs_that_went_wrong_are_left_out() -> None:
+    broken = RunSet((*stored(2), run(verdict="throttled")), tuple(stored(10)))
+    found = compare(broken, run(), (), TIMES, RULE)
+    assert gate.judge(found.series, RULE)[0].reason == (
+        "2 screening runs in the baseline, expected 3 at least"
+    )
+
+
+def test_a_figure_that_is_gone_is_invalid() -> None:
+    base = RunSet(tuple(stored(5, peak=100)), tuple(stored(10, peak=100)))
+    found = compare(base, run(peak=None), (), ("peak_allocated_bytes",), RULE)
+    assert gate.judge(found.series, RULE)[0].verdict == gate.INVALID
+
+
+def test_memory_that_grew_is_a_regression_without_any_noise() -> None:
+    base = RunSet(tuple(stored(5, peak=100)), tuple(stored(10, peak=100)))
+    more = run(peak=110)
+    found = compare(base, more, [more] * 5, ("peak_allocated_bytes",), RULE)
+    assert gate.judge(found.series, RULE)[0].verdict == gate.REGRESSED
+
+
+def test_a_cell_without_any_figure_is_invalid() -> None:
+    found = compare(BASE, run(), (), ("energy_j_per_token",), RULE)
+    assert [(one.verdict, one.reason) for one in found.others] == [
+        (gate.INVALID, "holds none of energy_j_per_token")
+    ]
+
+
+def test_damaged_samples_are_invalid_not_a_crash() -> None:
+    torn = run()
+    torn["perfkit"]["cells"][CELL]["samples"] = {"ttft_s": [0.1]}
+    found = compare(BASE, torn, (), TIMES, RULE)
+    assert found.others[0].verdict == gate.INVALID
+    assert "samples cannot be read" in str(found.others[0].reason)
+
+
+def test_pairs_are_ratios_of_cost() -> None:
+    pair = (run(e2e_s=(0.3, 0.3)), run(e2e_s=(0.36, 0.36)))
+    found = compare_pairs([pair] * 3, [pair] * 8, ("e2e_s", "output_tokens_per_s"), RULE)
+    for one in found.pairs:
+        assert one.screening == pytest.approx((1.2,) * 3)
+        assert len(one.fresh) == 8
+    same = compare_pairs([(run(), run())] * 3, [pair] * 8, ("e2e_s",), RULE)
+    assert same.pairs[0].fresh == ()
