@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A performance lab for LLM inference that says how it knows.",
 )
-app.command()(gate_cli.gate)
+for _command in (gate_cli.gate, gate_cli.compare, gate_cli.ablation):
+    app.command()(_command)
 app.add_typer(gate_cli.baseline, name="baseline")
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130

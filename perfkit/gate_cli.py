@@ -1,13 +1,19 @@
-"""The commands ``perfkit gate``, ``perfkit baseline record`` and ``perfkit baseline accept``."""
+"""The commands that hold runs against runs: gate, baseline, compare and ablation."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perfkit.errors import UsageError
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from perfkit.results.store import Document
     from perfkit.suite import Measuring
 
 baseline = typer.Typer(no_args_is_help=True, help="Record baselines of runs, and accept them.")
@@ -53,8 +59,6 @@ def gate(
 
     Exit code 0; 1 where anything REGRESSED; 3 INVALID or MISSING; 4 INCONCLUSIVE.
     """
-    from rich.console import Console
-
     from perfkit.gating import command
     from perfkit.reporting import gate as report
     from perfkit.results.gate import Rule
@@ -71,7 +75,7 @@ def gate(
         against=against,
     )
     outcome, asked = command.gate(request, typer.echo)
-    console = Console()
+    console = _console()
     console.print(report.table(outcome.judgements))
     console.print(report.headline(outcome, asked), highlight=False, soft_wrap=True)
     typer.echo(f"{output / 'gate.json'}\n{output / 'gate.md'}")
@@ -116,13 +120,86 @@ def accept(
     typer.echo(f"{entry}\n{place}")
 
 
-def _measuring(matrix: list[str] | None, model: Path | None, device: str, seed: int) -> Measuring:
+def compare(
+    a: Annotated[Path, typer.Argument(help="A result file.")],
+    b: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Set two result files side by side; ratios only where machine and outputs allow."""
+    from perfkit.reporting import compare as report
+
+    one, other = (_read_any(path) for path in (a, b))
+    rows = report.compare(one, other)
+    console = _console()
+    console.print(report.table(rows, report.block_of(one, other)))
+    for path, cells in zip((a, b), report.only_in(one, other), strict=True):
+        if cells:
+            console.print(f"only in {path}: {', '.join(cells)}", highlight=False, soft_wrap=True)
+
+
+def ablation(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Result files, one a run, instead of measuring.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Fresh runs to make.")] = 5,
+    matrix: Annotated[
+        list[str] | None,
+        typer.Option(help="Matrix name or TOML file; default ablation-cpu or ablation-gpu."),
+    ] = None,
+    case: Annotated[list[str] | None, typer.Option(help="Only cells whose id matches.")] = None,
+    model: Model = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(help="Folder of runs and reports.")] = Path(
+        "results/ablation"
+    ),
+    plots: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("plots"),
+) -> None:
+    """Report what fused attention changes: every pair of cells that differ in it alone."""
+    from perfkit.gating import ablation as command
+    from perfkit.gating.command import ids_of
+    from perfkit.reporting import ablation as report
+
+    if not files:
+        what = _measuring(matrix, model, device, seed, "ablation")
+        ids = ids_of(what, tuple(case or ()))
+        files = command.make_runs(what, ids, runs, output / "runs", typer.echo)
+    pairs, written = command.write_report(files, output, plots)
+    console = _console()
+    console.print(report.table(pairs))
+    console.print("\n".join(report.quoted(pairs)), highlight=False, soft_wrap=True)
+    for path in written:
+        typer.echo(path)
+
+
+def _read_any(path: Path) -> Document:
+    """Read a result file of generation or of attention."""
+    from perfkit.results import store
+
+    try:
+        return store.read(path)
+    except UsageError as error:
+        try:
+            return store.read(path, "perfkit_attention")
+        except UsageError:
+            raise error from None
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal, or 160 columns where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def _measuring(
+    matrix: list[str] | None, model: Path | None, device: str, seed: int, default: str = "gate"
+) -> Measuring:
     from perfkit.running import resolve_device
     from perfkit.suite import Measuring
 
     found = resolve_device(device)
     return Measuring(
-        matrices=tuple(matrix or (f"gate-{found}",)),
+        matrices=tuple(matrix or (f"{default}-{found}",)),
         model=model,
         device=found,
         prompts=None,

@@ -12,9 +12,10 @@ from perfkit.cases import wanted
 from perfkit.errors import UsageError, unknown
 from perfkit.gating import baseline
 from perfkit.gating.fresh import fresh_run
-from perfkit.gating.session import Asked, Outcome, against_baseline, against_version
+from perfkit.gating.session import against_baseline, against_version
 from perfkit.plan import find_matrix, load_plan
 from perfkit.results import store
+from perfkit.results.outcome import Asked, Outcome
 from perfkit.results.runs import METRICS, OF_ROUNDS, OF_RUNS, RunSet
 from perfkit.results.validity import cells_of
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from perfkit.results import gate, pairs, runs
-from perfkit.results.gate import INVALID, Judgement, Rule
+from perfkit.results.gate import INVALID, Judgement
+from perfkit.results.outcome import Asked, Outcome
 from perfkit.results.validity import run_problems
 
 if TYPE_CHECKING:
@@ -22,34 +23,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What to judge, and by which rule; ``retries`` is how often an invalid run is made again."""
-
-    cells: tuple[str, ...]
-    names: tuple[str, ...] = runs.METRICS
-    rule: Rule = field(default_factory=Rule)
-    retries: int = 1
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The verdicts; ``problems`` say why the runs could not be compared at all.
-
-    ``cell_runs`` counts cells measured: over the cells asked for it is what the gate cost.
-    """
-
-    judgements: tuple[Judgement, ...]
-    runs: int
-    cell_runs: int
-    problems: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """As ``gate.exit_code`` has it."""
-        return gate.exit_code(judgement.verdict for judgement in self.judgements)
 
 
 class InvalidRunError(Exception):

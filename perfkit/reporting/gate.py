@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from perfkit.gating.session import Asked, Outcome
     from perfkit.results.gate import Judgement
+    from perfkit.results.outcome import Asked, Outcome
 
 _HEADERS = ("cell", "figure", "verdict", "change", "95 % over runs", "runs", "detectable", "p")
 _STYLES = {REGRESSED: "bold red", IMPROVED: "green", SAME: "dim"}

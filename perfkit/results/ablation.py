@@ -1,0 +1,173 @@
+"""Fused attention ablated: cells that differ in it alone, paired within a run. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perfkit.results.validity import cells_of, machine_key, unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from perfkit.results.store import Document
+
+FIGURES = (
+    "ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s", "peak_allocated_bytes",
+)  # fmt: skip
+PHASES = ("prefill", "decode")
+_CONFIDENCE = 0.95
+_PLAIN = "nofmha"
+# What is often said of fused attention, less a fifth of it: "about".
+QUOTED = "about 30 % lower latency per token, about 1.4 x tokens/s from fused attention"
+_TPOT_AT_MOST, _RATE_AT_LEAST = -0.24, 1.32
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure's change from nofmha to the fused arm: the median over runs of ratio - 1.
+
+    ``interval`` is its 95 % interval over runs, None for a single run.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    runs: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms that differ in attention alone, on one machine.
+
+    ``actual`` has, for each phase, the attention classes that ran: nofmha's, then the fused arm's.
+    ``refused`` says why there are no ``changes``; ``prefill_share`` is nofmha's ttft over its e2e.
+    """
+
+    machine: str
+    plain: str
+    fused: str
+    case: Mapping[str, Any]
+    actual: Mapping[str, tuple[str, str]]
+    changes: Mapping[str, Change]
+    prefill_share: float | None
+    refused: str | None = None
+
+    @property
+    def lower_latency(self) -> bool | None:
+        """Whether latency per token fell by about what is quoted; None where nothing is known."""
+        change = self.changes.get("tpot_s")
+        return None if change is None else change.value <= _TPOT_AT_MOST
+
+    @property
+    def more_tokens(self) -> bool | None:
+        """Whether token/s rose by about what is quoted; None where nothing is known."""
+        change = self.changes.get("output_tokens_per_s")
+        return None if change is None else 1 + change.value >= _RATE_AT_LEAST
+
+
+def ablate(documents: Sequence[Document]) -> list[Pair]:
+    """Return every pair of the documents' cells; each document is a run, arms are paired within it.
+
+    Runs of different machines are never put together.
+    """
+    machines = dict.fromkeys(machine_key(document) for document in documents)
+    made = []
+    for machine in machines:
+        runs = [document for document in documents if machine_key(document) == machine]
+        made += [_pair(machine, plain, fused, runs) for plain, fused in _partners(runs)]
+    return made
+
+
+def _partners(runs: Sequence[Document]) -> Iterator[tuple[str, str]]:
+    """Yield ids of cells with and without fused attention that are alike in all else."""
+    cells = {name: cell["case"] for run in runs for name, cell in cells_of(run).items()}
+    plain = {_rest(case): name for name, case in cells.items() if case["attention"] == _PLAIN}
+    for name, case in cells.items():
+        if case["attention"] != _PLAIN and _rest(case) in plain:
+            yield plain[_rest(case)], name
+
+
+def _rest(case: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted((key, value) for key, value in case.items() if key != "attention"))
+
+
+def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pair:
+    both = [run for run in runs if plain in cells_of(run) and fused in cells_of(run)]
+    usable = [run for run in both if not (unusable(run, plain) or unusable(run, fused))]
+    case = next(cells_of(run)[fused]["case"] for run in runs if fused in cells_of(run))
+    actual = {phase: _classes(phase, plain, fused, usable or both) for phase in PHASES}
+    refused = _refusal(plain, fused, both, usable)
+    changes: dict[str, Change] = {}
+    share = None
+    if refused is None:
+        arms = [(cells_of(run)[plain], cells_of(run)[fused]) for run in usable]
+        found = {name: _change(name, arms) for name in FIGURES}
+        changes = {name: change for name, change in found.items() if change is not None}
+        share = statistics.median(
+            cell["metrics"]["ttft_s"] / cell["metrics"]["e2e_s"] for cell, _ in arms
+        )
+    return Pair(machine, plain, fused, case, actual, changes, share, refused)
+
+
+def _refusal(
+    plain: str, fused: str, both: Sequence[Document], usable: Sequence[Document]
+) -> str | None:
+    """Say why a pair's figures must not stand side by side."""
+    if not both:
+        return "no run holds both arms"
+    if not usable:
+        arms = ((name, unusable(both[0], name)) for name in (plain, fused))
+        return "; ".join(f"{_attention(name)}: {reason}" for name, reason in arms if reason)
+    for run in usable:
+        kernels = [[_kernels(cells_of(run)[name], phase) for phase in PHASES]
+                   for name in (plain, fused)]  # fmt: skip
+        if kernels[0] == kernels[1]:
+            ran = sorted({name for phase in kernels[0] for name in phase})
+            return f"both arms ran the same attention kernels: {', '.join(ran) or 'none known'}"
+    return None
+
+
+def _kernels(cell: Mapping[str, Any], phase: str) -> frozenset[str]:
+    found = ((cell.get("attention") or {}).get(phase) or {}).get("attention_kernels") or {}
+    return frozenset(found)
+
+
+def _attention(cell_id: str) -> str:
+    return cell_id.split("/")[3]
+
+
+def _classes(phase: str, plain: str, fused: str, runs: Sequence[Document]) -> tuple[str, str]:
+    def ran(name: str) -> str:
+        found = (
+            ((cells_of(run)[name].get("attention") or {}).get(phase) or {}).get("class")
+            for run in runs
+        )
+        return " or ".join(dict.fromkeys(kind for kind in found if kind)) or "not known"
+
+    return ran(plain), ran(fused)
+
+
+def _change(
+    name: str, arms: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> Change | None:
+    """Return a figure's change; None where no run has it in both arms."""
+    values = ((cell["metrics"].get(name), other["metrics"].get(name)) for cell, other in arms)
+    ratios = [after / before for before, after in values if before and after]
+    if not ratios:
+        return None
+    return Change(statistics.median(ratios) - 1, _interval(ratios), len(ratios))
+
+
+def _interval(ratios: Sequence[float]) -> tuple[float, float] | None:
+    """Return Student's 95 % interval over runs, of the ratios' logarithms."""
+    if len(ratios) < 2:
+        return None
+    from scipy import stats
+
+    logs = [math.log(ratio) for ratio in ratios]
+    n = len(logs)
+    half = stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1) * statistics.stdev(logs) / math.sqrt(n)
+    middle = statistics.fmean(logs)
+    return math.exp(middle - half) - 1, math.exp(middle + half) - 1
