@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from perfkit.results.record import Result
     from perfkit.sitting import Sitting
 
+pytest_plugins = ("perfkit.gate_plugin",)
 _CELL = "generation_case"
 _DEFAULT_MATRICES = ("smoke", "baseline-gpu")
 _MARKERS = (

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfkit.cases import wanted
@@ -15,17 +16,17 @@ from perfkit.gating.fresh import fresh_run
 from perfkit.gating.session import against_baseline, against_version
 from perfkit.plan import find_matrix, load_plan
 from perfkit.results import store
+from perfkit.results.gate import Rule
 from perfkit.results.outcome import Asked, Outcome
 from perfkit.results.runs import METRICS, OF_ROUNDS, OF_RUNS, RunSet
 from perfkit.results.validity import cells_of
+from perfkit.suite import Measuring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
-    from perfkit.results.gate import Rule
+    from perfkit.gating.session import Measure
     from perfkit.results.store import Document
-    from perfkit.suite import Measuring
 
     Say = Callable[[str], None]
 
@@ -113,19 +114,58 @@ def save(folder: Path, outcome: Outcome, asked: Asked, where: dict[str, Any]) ->
 def _stored(
     request: GateRequest, names: tuple[str, ...], say: Say
 ) -> tuple[Asked, Outcome, dict[str, Any]]:
-    what = request.what
-    folder = baseline.folder_of(request.baselines, _key(what.device), what.matrices)
-    runs = baseline.load(folder)
-    what = replace(what, **_measuring_of(runs))
-    if request.files:
-        documents = iter([store.read(path) for path in request.files])
-        cells = tuple(cells_of(store.read(request.files[0])))
-        measure: Callable[[Sequence[str]], Document | None] = lambda _: next(documents, None)  # noqa: E731
+    folder, runs, what = _baseline_of(request.what, request.baselines)
+    documents = [store.read(path) for path in request.files]
+    if documents:
+        cells, retries = tuple(cells_of(documents[0])), 0
+        measure = _given(documents, None)
     else:
-        cells, measure = ids_of(what, request.cases), _runner(what, request.output / "runs")
-    wanted_runs = _only(runs, cells) if request.cases else runs
-    asked = Asked(cells, names, request.rule, 0 if request.files else request.retries)
-    return asked, against_baseline(asked, wanted_runs, measure, say), {"baseline": str(folder)}
+        cells, retries = ids_of(what, request.cases), request.retries
+        measure = _runner(what, request.output / "runs")
+    asked = Asked(cells, names, request.rule, retries)
+    kept = _only(runs, cells) if request.cases else runs
+    return asked, against_baseline(asked, kept, measure, say), {"baseline": str(folder)}
+
+
+def session_request(
+    device: str, matrices: tuple[str, ...], model: Path | None, seed: int, baselines: Path
+) -> GateRequest:
+    """Return what ``pytest --perfkit-gate`` asks for: to measure as the baseline was measured.
+
+    Raises UsageError without a baseline.
+    """
+    what = Measuring(matrices or (f"gate-{device}",), model, device, None, 1, 1, seed)
+    _, _, what = _baseline_of(what, baselines)
+    return GateRequest(what, Rule(), METRICS, (), 1, baselines, Path("results/gate"))
+
+
+def gate_session(request: GateRequest, first: Document, say: Say) -> tuple[Outcome, Asked]:
+    """Judge a session's own cells, ``first``, with fresh runs to confirm; write what was found."""
+    folder, runs, what = _baseline_of(request.what, request.baselines)
+    cells = tuple(cells_of(first))
+    asked = Asked(cells, request.metrics, request.rule, request.retries)
+    measure = _given([first], _runner(what, request.output / "runs"))
+    outcome = against_baseline(asked, runs, measure, say)
+    save(request.output, outcome, asked, {"baseline": str(folder)})
+    return outcome, asked
+
+
+def _given(documents: Iterable[Document], then: Measure | None) -> Measure:
+    """Return what gives out documents one by one, and after them measures, if at all."""
+    left = iter(documents)
+
+    def measure(cells: Sequence[str]) -> Document | None:
+        given = next(left, None)
+        return given if given is not None or then is None else then(cells)
+
+    return measure
+
+
+def _baseline_of(what: Measuring, root: Path) -> tuple[Path, RunSet, Measuring]:
+    """Return the baseline's folder, its runs, and how to measure as they were measured."""
+    folder = baseline.folder_of(root, _key(what.device), what.matrices)
+    runs = baseline.load(folder)
+    return folder, runs, replace(what, **_measuring_of(runs))
 
 
 def _measuring_of(runs: RunSet) -> dict[str, Any]:

@@ -1,0 +1,266 @@
+"""Score gates on the runs of gate_traces.py: the tables of docs/regression-gate.md.
+
+    python benchmarks/gate_score.py TRACES OUT [--trials 400]
+
+Unchanged runs are split by time: a baseline is drawn from the first half, new runs from the second
+(``blocked``), or both from the second (``scattered``). A build is one matrix; for lone regressions
+one cell of it, by turns, comes from runs with more work. Builds are resampled from the runs there
+are, so each rate stands beside the Wilson interval of as many builds as there were independent new
+runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from perfkit.gating.session import against_baseline
+from perfkit.results import store
+from perfkit.results.gate import REGRESSED, Rule
+from perfkit.results.outcome import Asked
+from perfkit.results.runs import METRICS, RunSet
+from perfkit.results.validity import cells_of
+
+Document = dict[str, Any]
+SCREENING, CONFIRMING = 5, 10
+# Looks at the rounds of one stored and one new run of a cell: did it get worse?
+Rival = Callable[[Sequence[float], Sequence[float]], bool]
+
+
+def over(statistic: Callable[[Sequence[float]], float], limit: float) -> Rival:
+    """Return pytest-benchmark's --benchmark-compare-fail rule."""
+    return lambda old, new: statistic(new) / statistic(old) - 1 > limit
+
+
+def google(old: Sequence[float], new: Sequence[float]) -> bool:
+    """Judge as google/benchmark's compare.py: two-sided U test on repetitions, 5 %."""
+    worse = statistics.median(new) > statistics.median(old)
+    return worse and stats.mannwhitneyu(new, old).pvalue < 0.05
+
+
+def asv(old: Sequence[float], new: Sequence[float]) -> bool:
+    """Judge as asv: U test at 0.002 and a factor of 1.1."""
+    factor = statistics.median(new) / statistics.median(old)
+    return factor > 1.1 and stats.mannwhitneyu(new, old).pvalue < 0.002
+
+
+STATISTICS = {"mean": statistics.fmean, "median": statistics.median, "min": min}
+RIVALS: dict[str, Rival] = {
+    **{
+        f"compare-fail {name}:{limit:.0%}": over(statistic, limit)
+        for limit in (0.05, 0.10)
+        for name, statistic in STATISTICS.items()
+    },
+    "google/benchmark: U test on rounds, p < 0.05": google,
+    "asv: U test on rounds, p < 0.002, and 1.1 x": asv,
+}
+
+
+def read(folder: Path) -> list[Document]:
+    """Return the runs of an arm in the order they were made."""
+    runs = [store.read(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(runs, key=lambda run: run["perfkit"]["session"]["started"])
+
+
+def with_cell(run: Document, cell: str, other: Document) -> Document:
+    """Return a run in which one cell comes from another run."""
+    made = copy.copy(run)
+    made["perfkit"] = {**run["perfkit"], "cells": {**cells_of(run), cell: cells_of(other)[cell]}}
+    return made
+
+
+class Builds:
+    """Draws builds: a stored set of runs, and new runs that come one by one."""
+
+    def __init__(self, same: Sequence[Document], scheme: str, seed: int) -> None:
+        """Split the unchanged runs by time."""
+        half = len(same) // 2
+        self._first, self._second = list(same[:half]), list(same[half:])
+        self._scheme, self._chance = scheme, random.Random(seed)  # noqa: S311  (resampling)
+
+    def draw(self) -> tuple[list[Document], list[Document]]:
+        """Return 15 stored runs and new ones, no run in both."""
+        new = self._chance.sample(self._second, len(self._second))
+        need = SCREENING + CONFIRMING
+        if self._scheme == "blocked":
+            return self._chance.sample(self._first, need), new
+        return new[:need], new[need:]
+
+
+def gate_once(
+    stored: Sequence[Document], new: Sequence[Document], cells: Sequence[str], rule: Rule
+) -> tuple[int, set[str], float]:
+    """Return our gate's exit code, the cells it calls REGRESSED, and the runs a cell it took."""
+    left = iter(new)
+    found = against_baseline(
+        Asked(tuple(cells), METRICS, rule),
+        RunSet(tuple(stored[:SCREENING]), tuple(stored[SCREENING:])),
+        lambda asked: _part(next(left, None), asked),
+        lambda _: None,
+    )
+    red = {one.cell for one in found.judgements if one.verdict == REGRESSED}
+    return found.exit_code, red, found.cell_runs / len(cells)
+
+
+def _part(run: Document | None, cells: Sequence[str]) -> Document | None:
+    """Return a run of some cells alone, as a confirming run is."""
+    if run is None:
+        return None
+    kept = {cell: cells_of(run)[cell] for cell in cells}
+    return {**run, "perfkit": {**run["perfkit"], "cells": kept}}
+
+
+def rounds(run: Document, cell: str) -> list[float]:
+    """Return what pytest-benchmark holds of a cell: the seconds of its rounds."""
+    found: list[float] = cells_of(run)[cell]["samples"]["device_s"]
+    return found
+
+
+def rate(hits: int, trials: int, independent: int) -> dict[str, float]:
+    """Return a rate with the Wilson interval of the independent runs behind it."""
+    share = hits / trials
+    test = stats.binomtest(round(share * independent), independent)
+    ends = test.proportion_ci(method="wilson")
+    return {"rate": share, "low": float(ends.low), "high": float(ends.high), "runs": independent}
+
+
+def score(
+    same: list[Document], more: dict[str, list[Document]], scheme: str, trials: int, rule: Rule
+) -> dict[str, Any]:
+    """Return red builds with nothing wrong, and lone regressions found, of our gate and rivals."""
+    cells = sorted(cells_of(same[0]))
+    independent = len(same) - len(same) // 2
+    builds = Builds(same, scheme, seed=1)
+    ours = {"red": 0, "invalid": 0, "inconclusive": 0, "false cells": 0, "cost": 0.0}
+    rivals = {name: {"red": 0, "false cells": 0} for name in RIVALS}
+    highest: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    for _ in range(trials):
+        stored, new = builds.draw()
+        code, red, cost = gate_once(stored, new, cells, rule)
+        ours["red"] += bool(red)
+        ours["false cells"] += len(red)
+        ours["invalid"] += code == 3
+        ours["inconclusive"] += code == 4
+        ours["cost"] += cost
+        for name, rival in RIVALS.items():
+            flagged = sum(rival(rounds(stored[0], cell), rounds(new[0], cell)) for cell in cells)
+            rivals[name]["red"] += bool(flagged)
+            rivals[name]["false cells"] += flagged
+        for name, statistic in STATISTICS.items():
+            highest[name].append(max(
+                statistic(rounds(new[0], cell)) / statistic(rounds(stored[0], cell)) - 1
+                for cell in cells
+            ))  # fmt: skip
+    # A threshold at which a rival's builds are red as often as ours, 5 % at least.
+    allowed = max(0.05, ours["red"] / trials)
+    equal = {
+        f"compare-fail {name} at equal red builds": sorted(values)[
+            min(trials - 1, int((1 - allowed) * trials))
+        ]
+        for name, values in highest.items()
+    }
+    names = {f"{name} ({limit:.1%})": over(STATISTICS[name.split()[1]], limit)
+             for name, limit in equal.items()}  # fmt: skip
+    lone = {
+        arm: lone_regressions(same, runs, scheme, trials, rule, RIVALS | names)
+        for arm, runs in more.items()
+    }
+    return {
+        "scheme": scheme,
+        "trials": trials,
+        "unchanged": {
+            "perfkit gate": {
+                "red builds": rate(ours["red"], trials, independent),
+                "false cells": ours["false cells"] / trials / len(cells),
+                "INVALID": rate(ours["invalid"], trials, independent),
+                "INCONCLUSIVE": rate(ours["inconclusive"], trials, independent),
+                "runs a cell": ours["cost"] / trials,
+            },
+            **{
+                name: {
+                    "red builds": rate(found["red"], trials, independent),
+                    "false cells": found["false cells"] / trials / len(cells),
+                }
+                for name, found in rivals.items()
+            },
+        },
+        "lone": lone,
+    }
+
+
+def lone_regressions(
+    same: list[Document], more: list[Document], scheme: str, trials: int, rule: Rule,
+    rivals: dict[str, Rival],
+) -> dict[str, Any]:  # fmt: skip
+    """Return how often one changed cell of a build is found, by each gate."""
+    cells = sorted(cells_of(same[0]))
+    builds, chance = Builds(same, scheme, seed=2), random.Random(3)  # noqa: S311  (resampling)
+    found = dict.fromkeys(("perfkit gate", *rivals), 0)
+    judged, by_cell = 0, {cell: [0, 0] for cell in cells}
+    for trial in range(trials):
+        stored, new = builds.draw()
+        cell = cells[trial % len(cells)]
+        slow = chance.sample(more, len(more))
+        changed = [with_cell(run, cell, other) for run, other in zip(new, slow, strict=False)]
+        code, red, _ = gate_once(stored, changed, cells, rule)
+        judged += code != 3
+        found["perfkit gate"] += cell in red
+        by_cell[cell][0] += cell in red
+        by_cell[cell][1] += 1
+        for name, rival in rivals.items():
+            found[name] += rival(rounds(stored[0], cell), rounds(changed[0], cell))
+    rates = {name: rate(hits, trials, len(more)) for name, hits in found.items()}
+    valid = rate(found["perfkit gate"], judged, len(more)) if judged else None
+    shares = {cell: hits / count for cell, (hits, count) in by_cell.items()}
+    return {"found": rates, "found where not INVALID": valid, "by cell": shares}
+
+
+def spreads(same: list[Document]) -> dict[str, dict[str, float]]:
+    """Return each cell's spread of rounds in a run, and of runs, by statistic, in percent."""
+
+    def varies(values: Sequence[float]) -> float:
+        return 100 * statistics.stdev(values) / statistics.fmean(values)
+
+    made = {}
+    for cell in sorted(cells_of(same[0])):
+        all_rounds = [rounds(run, cell) for run in same]
+        made[cell] = {
+            "rounds": statistics.median(map(varies, all_rounds)),
+            **{name: varies([f(one) for one in all_rounds]) for name, f in STATISTICS.items()},
+        }
+    return made
+
+
+def main() -> None:
+    """Score both schemes and write score.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("traces", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--trials", type=int, default=400)
+    asked = parser.parse_args()
+    same = read(asked.traces / "same")
+    more = {arm: read(asked.traces / arm) for arm in ("plus5", "plus10")}
+    rule = Rule()
+    found = {
+        "machine": same[0]["perfkit"]["machine"],
+        "runs": {"same": len(same), **{arm: len(runs) for arm, runs in more.items()}},
+        "first": same[0]["perfkit"]["session"]["started"],
+        "last": same[-1]["perfkit"]["session"]["started"],
+        "spread of runs in percent": spreads(same),
+        "schemes": [score(same, more, scheme, asked.trials, rule)
+                    for scheme in ("scattered", "blocked")],
+    }  # fmt: skip
+    store.write_whole(asked.out, json.dumps(found, indent=1))
+    print(asked.out)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The gate end to end: real processes on a model small enough for seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perfkit.architectures import ARCHITECTURES
+from perfkit.gating import baseline
+from perfkit.gating.command import record
+from perfkit.inputs import models
+from perfkit.machine.identity import identify
+from perfkit.suite import Measuring
+from tests.results.runs_made import run
+
+MATRIX = """
+device = "cpu"
+[axes]
+backend = ["torch-eager"]
+model = ["llama-tiny"]
+precision = ["fp32"]
+attention = ["fmha"]
+batch = [1]
+prompt_len = [8]
+new_tokens = [4]
+"""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def perfkit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from perfkit.cli import main; main()"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, check=False)
+
+
+def write_set(folder: Path, name: str, **how: object) -> Path:
+    """Write an accepted baseline of made-up runs for this machine; return its folder."""
+    key = identify("cpu").key
+    place = baseline.folder_of(folder / "baselines", key, [name])
+    for number in range(1, 10):
+        part = baseline.PARTS[0] if number % 3 == 1 else baseline.PARTS[1]
+        path = place / part / f"{number:04}_run.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        times = (0.3 + number / 1e4,) * 2
+        path.write_text(json.dumps(run(key=key, e2e_s=times, **how)), encoding="utf-8")
+    return place
+
+
+def save_run(path: Path, **how: object) -> str:
+    path.write_text(json.dumps(run(key=identify("cpu").key, **how)), encoding="utf-8")
+    return str(path)
+
+
+def gate(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
+    return perfkit(folder, "gate", "--device", "cpu", *files)
+
+
+def test_stored_runs_are_judged_and_reported(tmp_path: Path) -> None:
+    write_set(tmp_path, "gate-cpu")
+    done = gate(tmp_path, save_run(tmp_path / "new.json", e2e_s=(0.3004, 0.3004)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing regressed (3 SAME); 1 runs" in done.stdout
+    found = json.loads((tmp_path / "results/gate/gate.json").read_text(encoding="utf-8"))
+    assert {one["verdict"] for one in found["judgements"]} == {"SAME"}
+    assert "## perfkit gate" in (tmp_path / "results/gate/gate.md").read_text(encoding="utf-8")
+
+
+def test_stored_runs_that_are_slower_exit_with_1(tmp_path: Path) -> None:
+    write_set(tmp_path, "gate-cpu")
+    slow = [save_run(tmp_path / f"{k}.json", e2e_s=(0.33,) * 2) for k in range(6)]
+    done = gate(tmp_path, *slow)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "REGRESSED" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "words"),
+    [
+        ({"canary": (0.02, 0.02)}, 3, "canary took 20.00 ms before the cells"),
+        ({"cells": ("renamed",)}, 3, "MISSING"),
+        ({"verdict": "throttled"}, 3, "throttled: for a test"),
+        ({"agreement": "unchecked"}, 3, "outputs not shown to agree"),
+        ({"e2e_s": (300.0, 300.0)}, 3, "another unit, or another workload"),
+        ({"e2e_s": ()}, 3, "INVALID"),
+        ({"e2e_s": (0.34, 0.34)}, 4, "no further run confirmed it"),
+    ],
+)
+def test_what_cannot_be_judged_has_its_exit_code_and_says_why(
+    tmp_path: Path, how: dict[str, object], code: int, words: str
+) -> None:
+    write_set(tmp_path, "gate-cpu")
+    done = gate(tmp_path, save_run(tmp_path / "new.json", **how))
+    assert done.returncode == code, done.stdout + done.stderr
+    assert words in done.stdout
+
+
+def test_a_run_of_another_machine_is_invalid(tmp_path: Path) -> None:
+    write_set(tmp_path, "gate-cpu")
+    (tmp_path / "new.json").write_text(json.dumps(run(key="gpu-b")), encoding="utf-8")
+    done = gate(tmp_path, "new.json")
+    assert done.returncode == 3
+    assert "measured on gpu-b, the baseline on" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gate",), "perfkit baseline record makes one"),
+        (("gate", "foreign.json"), "foreign.json was not written by perfkit"),
+        (("gate", "--matrix", "gate-cp"), "perfkit baseline record makes one"),
+        (("gate", "--metric", "ttft"), "unknown metric 'ttft': did you mean 'ttft_s'?"),
+        (("gate", "--against", "HEAD"), "--against: git rev-parse failed"),
+        (("gate", "--against", "HEAD", "foreign.json"), "leave out the result files"),
+        (("baseline", "record", "--runs", "3"), "--runs 3: expected 9 at least"),
+        (("baseline", "record", "--matrix", "gate-cp"), "did you mean 'gate-cpu'?"),
+        (("baseline", "accept"), "nothing to accept"),
+        (("compare", "foreign.json", "foreign.json"), "foreign.json was not written by perfkit"),
+        (("ablation", "foreign.json"), "foreign.json was not written by perfkit"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "foreign.json").write_text('{"benchmarks": []}', encoding="utf-8")
+    if "foreign.json" in arguments and "--against" not in arguments:
+        write_set(tmp_path, "gate-cpu")
+    device = () if arguments[0] == "compare" else ("--device", "cpu")
+    done = perfkit(tmp_path, *arguments, *device)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gab_pytest_output.json", "ionelmc_2015_0001.json", "lagom_py3.11_0001_baseline.json",
+        "proxywhirl_linux312_0001_baseline.json",
+    ],
+)  # fmt: skip
+def test_files_of_other_projects_and_old_schemas_are_refused_in_words(
+    tmp_path: Path, name: str
+) -> None:
+    fixtures = os.environ.get("PERFKIT_FIXTURES")
+    if not fixtures:
+        pytest.skip("PERFKIT_FIXTURES is not set")
+    place = write_set(tmp_path, "gate-cpu")
+    file = Path(fixtures) / "pytest_benchmark" / name
+    done = gate(tmp_path, str(file))
+    assert done.returncode == 2
+    assert f"{name} was not written by perfkit" in done.stderr
+    (place / "screening" / "0099_run.json").write_bytes(file.read_bytes())
+    done = gate(tmp_path, save_run(tmp_path / "new.json"))
+    assert done.returncode == 2
+    assert "0099_run.json was not written by perfkit" in done.stderr
+
+
+def make_model(folder: Path, layers: int) -> Path:
+    """Write a checkpoint of this many layers into a folder that is always called "model"."""
+    source = models.find("llama-tiny")
+    arch = replace(ARCHITECTURES["llama-tiny"], layers=layers)
+    made = folder / str(layers) / "model"
+    models.build(replace(source, arch=arch), "fp32", "cpu").save_pretrained(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record and accept a baseline of two layers with the real commands; return its folder."""
+    folder = tmp_path_factory.mktemp("gate")
+    (folder / "small.toml").write_text(MATRIX, encoding="utf-8")
+    what = Measuring(
+        (str(folder / "small.toml"),), make_model(folder, 2), "cpu", None, 5, 1, seed=0
+    )
+    candidate = record(what, folder / "baselines", 9, resume=False, say=lambda _: None)
+    accept = ("baseline", "accept", "--matrix", "small.toml", "--device", "cpu")
+    refused = perfkit(folder, *accept)
+    assert refused.returncode == 2
+    assert "say why with --reason" in refused.stderr
+    done = perfkit(folder, *accept, "--reason", "the first one")
+    assert done.returncode == 0, done.stderr
+    assert not candidate.exists()
+    return folder
+
+
+@pytest.mark.slow
+def test_injected_work_makes_the_gate_red(recorded: Path) -> None:
+    """Forty layers where the baseline has two: a slowdown that no noise of a CI machine hides."""
+    slow = ("--model", str(make_model(recorded, 40)), "--device", "cpu")
+    done = perfkit(recorded, "gate", "--matrix", "small.toml", *slow)
+    if done.returncode == 3:
+        assert "canary" in done.stdout
+        pytest.skip(f"the machine drifted: {done.stdout}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "REGRESSED" in done.stdout
+
+
+@pytest.mark.slow
+def test_pytest_gates_its_own_session(recorded: Path) -> None:
+    slow = make_model(recorded, 40)
+    arguments = [
+        "-q", "-p", "perfkit.pytest_plugin", str(ROOT / "benchmarks/test_generation.py"),
+        f"--rootdir={ROOT}", "--perfkit-gate", "--perfkit-matrix=small.toml", "-m", "cpu",
+        f"--perfkit-model={slow}", "-p", "no:cacheprovider",
+    ]  # fmt: skip
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        capture_output=True, text=True, cwd=recorded, env=env, check=False,
+    )  # fmt: skip
+    if done.returncode == 3:
+        assert "canary" in done.stdout
+        pytest.skip(f"the machine drifted: {done.stdout}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "perfkit gate" in done.stdout
+    assert "REGRESSED" in done.stdout
