@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots mem-baseline mem-trt matrix triton-bench test lint clean
+.PHONY: help install baseline plots mem-baseline mem-trt matrix gate ablation-compare triton-bench test lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## make the virtual environment and install perfkit into it
 
@@ -37,6 +37,12 @@ mem-trt: $(STAMP) ## the same of TensorRT-LLM; skips with the reason where it is
 
 matrix: $(STAMP) ## measure a whole matrix, each group of cells in a process of its own
 	$(BIN)/perfkit sweep
+
+gate: $(STAMP) ## judge this version against this machine's accepted baseline
+	$(BIN)/perfkit gate
+
+ablation-compare: $(STAMP) ## what fused attention changes, over five fresh runs: report and picture
+	$(BIN)/perfkit ablation
 
 triton-bench: $(STAMP) ## compare attention kernels; without a GPU check them in Triton's interpreter
 	$(BIN)/python -m pytest benchmarks/test_attention.py -q --benchmark-quiet --benchmark-json=results/attention.json

@@ -32,6 +32,7 @@ class Rule:
     ``limit``: a smaller change is none. ``detect``: the change that a cell must be able to show
     before it is called SAME, with probability ``power``. ``q``: the share of false ones that is
     accepted among changes (Benjamini and Hochberg). ``fresh``: runs that confirm, at least.
+    ``share``: how much of the screening runs' own range a new run may lie off unsuspected.
     """
 
     limit: float = 0.02
@@ -39,6 +40,7 @@ class Rule:
     q: float = 0.05
     power: float = 0.8
     fresh: int = 5
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,17 +93,18 @@ def exit_code(verdicts: Iterable[str]) -> int:
 
 
 def is_suspect(series: Series, rule: Rule) -> bool:
-    """Whether the new run lies further from the screening runs than they do from one another."""
+    """Whether the new run lies further from the screening runs than they let expect."""
     return _problem(series) is None and abs(_screened(series)) > threshold(series, rule)
 
 
 def threshold(series: Series, rule: Rule) -> float:
     """Return the relative change, to the worse, at which the screen suspects a figure.
 
-    Formula: the limit, or the range of the screening runs (largest ÷ smallest - 1) if more.
+    Formula: the limit, or the rule's share of the screening runs' range (largest ÷ smallest - 1) if
+    that is more.
     """
     costs = _costs(series, series.screening)
-    return max(rule.limit, max(costs) / min(costs) - 1)
+    return max(rule.limit, rule.share * (max(costs) / min(costs) - 1))
 
 
 def fresh_runs(confirming: int, suspects: int, rule: Rule) -> int:
