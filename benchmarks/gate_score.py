@@ -1,6 +1,6 @@
 """Score gates on the runs of gate_traces.py: the tables of docs/regression-gate.md.
 
-    python benchmarks/gate_score.py TRACES OUT [--trials 400]
+    python benchmarks/gate_score.py TRACES.jsonl OUT.json [--trials 400]
 
 Unchanged runs are split by time: a baseline is drawn from the first half, new runs from the second
 (``blocked``), or both from the second (``scattered``). A build is one matrix; for lone regressions
@@ -65,10 +65,15 @@ RIVALS: dict[str, Rival] = {
 }
 
 
-def read(folder: Path) -> list[Document]:
-    """Return the runs of an arm in the order they were made."""
-    runs = [store.read(path) for path in sorted(folder.glob("*.json"))]
-    return sorted(runs, key=lambda run: run["perfkit"]["session"]["started"])
+def read(path: Path) -> dict[str, list[Document]]:
+    """Return the runs by arm, each in the order they were made."""
+    arms: dict[str, list[Document]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        block = json.loads(line)
+        arms.setdefault(block.pop("arm"), []).append({"perfkit": block})
+    for runs in arms.values():
+        runs.sort(key=lambda run: run["perfkit"]["session"]["started"])
+    return arms
 
 
 def with_cell(run: Document, cell: str, other: Document) -> Document:
@@ -301,8 +306,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--trials", type=int, default=400)
     asked = parser.parse_args()
-    same = read(asked.traces / "same")
-    more = {arm: read(asked.traces / arm) for arm in ("plus5", "plus10")}
+    arms = read(asked.traces)
+    same, more = arms["same"], {arm: arms[arm] for arm in ("plus5", "plus10")}
     rule, tuned = tune(same[: len(same) // 2], asked.trials // 4)
     found = {
         "machine": same[0]["perfkit"]["machine"],

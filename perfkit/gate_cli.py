@@ -141,6 +141,8 @@ def ablation(
         list[Path] | None, typer.Argument(help="Result files, one a run, instead of measuring.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Fresh runs to make.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 5,
+    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 2,
     matrix: Annotated[
         list[str] | None,
         typer.Option(help="Matrix name or TOML file; default ablation-cpu or ablation-gpu."),
@@ -155,12 +157,15 @@ def ablation(
     plots: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("plots"),
 ) -> None:
     """Report what fused attention changes: every pair of cells that differ in it alone."""
+    from dataclasses import replace
+
     from perfkit.gating import ablation as command
     from perfkit.gating.command import ids_of
     from perfkit.reporting import ablation as report
 
     if not files:
-        what = _measuring(matrix, model, device, seed, "ablation")
+        what = replace(_measuring(matrix, model, device, seed, "ablation"), for_gate=False)
+        what = replace(what, rounds=rounds, max_warmup=max_warmup)
         ids = ids_of(what, tuple(case or ()))
         files = command.make_runs(what, ids, runs, output / "runs", typer.echo)
     pairs, written = command.write_report(files, output, plots)
@@ -206,4 +211,5 @@ def _measuring(
         rounds=10,
         max_warmup=2,
         seed=seed,
+        for_gate=True,
     )

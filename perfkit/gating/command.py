@@ -134,7 +134,9 @@ def session_request(
 
     Raises UsageError without a baseline.
     """
-    what = Measuring(matrices or (f"gate-{device}",), model, device, None, 1, 1, seed)
+    what = Measuring(
+        matrices or (f"gate-{device}",), model, device, None, 1, 1, seed, for_gate=True
+    )
     _, _, what = _baseline_of(what, baselines)
     return GateRequest(what, Rule(), METRICS, (), 1, baselines, Path("results/gate"))
 

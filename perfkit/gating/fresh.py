@@ -35,7 +35,7 @@ def fresh_run(
     """
     order = random.Random(seed).sample(list(case_ids), len(case_ids))  # noqa: S311  (an order)
     made = command(
-        replace(what, for_gate=True, seed=seed), order,
+        replace(what, seed=seed), order,
         output=output, journal=None, resume=False, root=place,
     )  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)

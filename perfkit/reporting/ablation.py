@@ -110,9 +110,15 @@ def _why(pairs: Sequence[Pair]) -> str:
         f"prompts of {_span([float(p) for p in prompts], '{:.0f}')} tokens, prefill "
         f"{_span([100 * s for s in shares], '{:.0f}')} % of nofmha's time; TTFT changed by "
         f"{_span(_values(pairs, 'ttft_s'), '{:+.0f}')} %, TPOT by "
-        f"{_span(_values(pairs, 'tpot_s'), '{:+.0f}')} % (a decode step has one query row and no "
-        "matrix of scores to save)."
+        f"{_span(_values(pairs, 'tpot_s'), '{:+.0f}')} %{_decode(pairs)}."
     )
+
+
+def _decode(pairs: Iterable[Pair]) -> str:
+    """Say what bounds a decode step: it has one query row, and no matrix of scores to save."""
+    mbus = [100 * pair.decode_mbu for pair in pairs if pair.decode_mbu is not None]
+    told_mbu = f", and ran at {_span(mbus, '{:.0f}')} % of the copy ceiling" if mbus else ""
+    return f"; a decode step has one query row and no matrix of scores to save{told_mbu}"
 
 
 def _values(pairs: Iterable[Pair], name: str) -> list[float]:
@@ -195,28 +201,21 @@ def figure(pairs: Sequence[Pair]) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    ordered = sorted(pairs, key=_place)
-    made = Figure(figsize=(WIDTH_IN, 1.9 + _ROW_IN * max(4, len(ordered))), layout="constrained")
+    made = Figure(figsize=(WIDTH_IN, 1.9 + _ROW_IN * max(4, len(pairs))), layout="constrained")
     FigureCanvasAgg(made)
     machines = ", ".join(dict.fromkeys(pair.machine for pair in pairs))
     made.suptitle(f"Fused attention against nofmha\n{machines}", fontsize=12, color=INK)
     panels = made.subplots(1, len(_DRAWN), sharey=True, squeeze=False)[0]
-    arms = dict.fromkeys(str(pair.case["attention"]) for pair in ordered)
+    arms = dict.fromkeys(str(pair.case["attention"]) for pair in pairs)
     colours = dict(zip(arms, PALETTE * 2, strict=False))
     for axes, (name, label) in zip(panels, _DRAWN.items(), strict=True):
-        _panel(axes, ordered, name, colours)
+        _panel(axes, pairs, name, colours)
         axes.set_xlabel(label, fontsize=8)
-    panels[0].set_yticks(range(len(ordered)), [_label(pair) for pair in ordered])
+    panels[0].set_yticks(range(len(pairs)), [_label(pair) for pair in pairs])
     panels[0].tick_params(axis="y", labelsize=7)
-    panels[0].set_ylim(len(ordered) - 0.4, -0.6)
+    panels[0].set_ylim(len(pairs) - 0.4, -0.6)
     _legend(made, colours)
     return made
-
-
-def _place(pair: Pair) -> tuple[Any, ...]:
-    case = pair.case
-    names = (pair.machine, case["backend"], case["model"], case["precision"])
-    return (*names, case["batch"], case["prompt_len"], case["new_tokens"], case["attention"])
 
 
 def _label(pair: Pair) -> str:

@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from perfkit import metrics
 from perfkit.results.validity import cells_of, machine_key, unusable
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Pair:
     """Two arms that differ in attention alone, on one machine.
 
     ``actual`` has, for each phase, the attention classes that ran: nofmha's, then the fused arm's.
-    ``refused`` says why there are no ``changes``; ``prefill_share`` is nofmha's ttft over its e2e.
+    ``refused`` says why there are no ``changes``; ``prefill_share`` is nofmha's ttft over its e2e,
+    ``decode_mbu`` the share of the copy ceiling at which it decoded, None where no run measured it.
     """
 
     machine: str
@@ -52,6 +54,7 @@ class Pair:
     actual: Mapping[str, tuple[str, str]]
     changes: Mapping[str, Change]
     prefill_share: float | None
+    decode_mbu: float | None
     refused: str | None = None
 
     @property
@@ -70,14 +73,19 @@ class Pair:
 def ablate(documents: Sequence[Document]) -> list[Pair]:
     """Return every pair of the documents' cells; each document is a run, arms are paired within it.
 
-    Runs of different machines are never put together.
+    Runs of different machines are never put together. Sorted by machine, backend, model, shape.
     """
     machines = dict.fromkeys(machine_key(document) for document in documents)
     made = []
     for machine in machines:
         runs = [document for document in documents if machine_key(document) == machine]
         made += [_pair(machine, plain, fused, runs) for plain, fused in _partners(runs)]
-    return made
+    return sorted(made, key=_place)
+
+
+def _place(pair: Pair) -> tuple[Any, ...]:
+    names = ("backend", "model", "precision", "batch", "prompt_len", "new_tokens", "attention")
+    return (pair.machine, *(pair.case[name] for name in names))
 
 
 def _partners(runs: Sequence[Document]) -> Iterator[tuple[str, str]]:
@@ -95,12 +103,12 @@ def _rest(case: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pair:
     both = [run for run in runs if plain in cells_of(run) and fused in cells_of(run)]
-    usable = [run for run in both if not (unusable(run, plain) or unusable(run, fused))]
+    usable = [run for run in both if not (_unfit(run, plain) or _unfit(run, fused))]
     case = next(cells_of(run)[fused]["case"] for run in runs if fused in cells_of(run))
     actual = {phase: _classes(phase, plain, fused, usable or both) for phase in PHASES}
     refused = _refusal(plain, fused, both, usable)
     changes: dict[str, Change] = {}
-    share = None
+    share = mbu = None
     if refused is None:
         arms = [(cells_of(run)[plain], cells_of(run)[fused]) for run in usable]
         found = {name: _change(name, arms) for name in FIGURES}
@@ -108,7 +116,16 @@ def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pai
         share = statistics.median(
             cell["metrics"]["ttft_s"] / cell["metrics"]["e2e_s"] for cell, _ in arms
         )
-    return Pair(machine, plain, fused, case, actual, changes, share, refused)
+        mbu = metrics.median([cell["metrics"].get("mbu") for cell, _ in arms])
+    return Pair(machine, plain, fused, case, actual, changes, share, mbu, refused)
+
+
+def _unfit(run: Document, cell_id: str) -> str | None:
+    """Say why an arm is not to be compared; rounds that vary too much are a reason here."""
+    cell = cells_of(run)[cell_id]
+    if cell.get("verdict") == "unstable":
+        return f"unstable: {cell.get('reason')}"
+    return unusable(run, cell_id)
 
 
 def _refusal(
@@ -118,7 +135,7 @@ def _refusal(
     if not both:
         return "no run holds both arms"
     if not usable:
-        arms = ((name, unusable(both[0], name)) for name in (plain, fused))
+        arms = ((name, _unfit(both[0], name)) for name in (plain, fused))
         return "; ".join(f"{_attention(name)}: {reason}" for name, reason in arms if reason)
     for run in usable:
         kernels = [[_kernels(cells_of(run)[name], phase) for phase in PHASES]

@@ -176,7 +176,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gate")
     (folder / "small.toml").write_text(MATRIX, encoding="utf-8")
     what = Measuring(
-        (str(folder / "small.toml"),), make_model(folder, 2), "cpu", None, 5, 1, seed=0
+        (str(folder / "small.toml"),),
+        make_model(folder, 2),
+        "cpu",
+        None,
+        5,
+        1,
+        seed=0,
+        for_gate=True,
     )
     candidate = record(what, folder / "baselines", 9, resume=False, say=lambda _: None)
     accept = ("baseline", "accept", "--matrix", "small.toml", "--device", "cpu")

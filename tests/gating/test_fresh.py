@@ -15,7 +15,7 @@ CELLS = [f"torch-eager/llama-tiny/fp32/{kind}/b2/p16/n8/tp1" for kind in ("nofmh
 
 
 def measuring(matrix: str = "smoke") -> Measuring:
-    return Measuring((matrix,), None, "cpu", None, rounds=1, max_warmup=1, seed=0)
+    return Measuring((matrix,), None, "cpu", None, rounds=1, max_warmup=1, seed=0, for_gate=True)
 
 
 def test_a_fresh_run_has_canaries_at_both_ends_and_its_cells(tmp_path: Path) -> None:

@@ -73,6 +73,14 @@ def test_an_arm_that_was_not_measured_is_refused_with_its_reason() -> None:
     assert pair.refused == "nofmha: oom: oom: made up for a test"
 
 
+def test_an_arm_whose_rounds_vary_too_much_is_refused() -> None:
+    shaky = document(arm("nofmha", PLAIN_KERNELS), arm("fmha", FUSED_KERNELS, verdict="unstable"))
+    (pair,) = ablate([shaky])
+    assert pair.refused == "fmha: unstable: unstable: made up for a test"
+    (mended,) = ablate([shaky, run(0.018)])
+    assert (mended.refused, mended.changes["tpot_s"].runs) == (None, 1)
+
+
 def test_arms_of_different_runs_are_no_pair() -> None:
     apart = [document(arm("nofmha", PLAIN_KERNELS)), document(arm("fmha", FUSED_KERNELS))]
     (pair,) = ablate(apart)
