@@ -93,8 +93,8 @@ def test_every_provider_is_held_against_nofmha() -> None:
     )
     pairs = ablate([document(arm("nofmha", PLAIN_KERNELS), flash, efficient)])
     assert [pair.case["attention"] for pair in pairs] == [
-        "fmha=torch-flash",
         "fmha=torch-efficient",
+        "fmha=torch-flash",
     ]
 
 
