@@ -121,7 +121,7 @@ def _stored(
         measure = _given(documents, None)
     else:
         cells, retries = ids_of(what, request.cases), request.retries
-        measure = _runner(what, request.output / "runs")
+        measure = _runner(what, request.output / "runs", say)
     asked = Asked(cells, names, request.rule, retries)
     kept = _only(runs, cells) if request.cases else runs
     return asked, against_baseline(asked, kept, measure, say), {"baseline": str(folder)}
@@ -146,7 +146,7 @@ def gate_session(request: GateRequest, first: Document, say: Say) -> tuple[Outco
     folder, runs, what = _baseline_of(request.what, request.baselines)
     cells = tuple(cells_of(first))
     asked = Asked(cells, request.metrics, request.rule, request.retries)
-    measure = _given([first], _runner(what, request.output / "runs"))
+    measure = _given([first], _runner(what, request.output / "runs", say))
     outcome = against_baseline(asked, runs, measure, say)
     save(request.output, outcome, asked, {"baseline": str(folder)})
     return outcome, asked
@@ -189,7 +189,7 @@ def _only(runs: RunSet, cells: Sequence[str]) -> RunSet:
 
 
 def _runner(
-    what: Measuring, folder: Path, place: Path | None = None
+    what: Measuring, folder: Path, say: Say, place: Path | None = None
 ) -> Callable[[Sequence[str]], Document]:
     """Return what measures cells once, in a fresh process, into numbered files of a folder."""
     from perfkit.gating.against import environment
@@ -200,6 +200,7 @@ def _runner(
     def measure(cells: Sequence[str]) -> Document:
         nonlocal made
         made += 1
+        say(f"{folder.name} {made}: {len(cells)} cells")
         output = folder.resolve() / f"{made:04}_run.json"
         env = environment(place) if place else None
         return fresh_run(what, cells, output, seed=what.seed + made, place=place, environment=env)
@@ -214,8 +215,8 @@ def _against(request: GateRequest, asked: Asked, revision: str, say: Say) -> Out
     matrices = tuple(str(find_matrix(name).resolve()) for name in request.what.matrices)
     what = replace(request.what, matrices=matrices)
     with checkout(revision) as place:
-        old = _runner(what, request.output / "runs-old", place)
-        new = _runner(what, request.output / "runs")
+        old = _runner(what, request.output / "runs-old", say, place)
+        new = _runner(what, request.output / "runs", say)
         return against_version(asked, old, new, what.seed, say)
 
 

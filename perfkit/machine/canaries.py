@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WINDOWS = 12
+_GPU_WINDOWS = 6
 _CPU_PRODUCT, _GPU_PRODUCT = 768, 8192
 _CPU_COPY_BYTES, _GPU_COPY_BYTES = 2**26, 2**30
 _GPU_WINDOW_S, _GPU_PAUSE_S = 0.02, 0.1
@@ -24,7 +25,7 @@ def measure(device: str) -> dict[str, list[float]]:
 
     ``gemm`` is one product (768, fp32; on a GPU 8192, bf16), ``copy`` one copy of 64 MiB (on a GPU
     1 GiB), ``host`` a chain of small operations on the CPU, whose calls cost more than their work:
-    on them eager decoding hangs. Takes about 0.3 s (GPU: 3 s).
+    on them eager decoding hangs. Takes about 0.3 s (GPU: 2 s).
     """
     if device == "cuda":
         return {
@@ -40,7 +41,7 @@ def measure(device: str) -> dict[str, list[float]]:
 
 
 def _on_device(call: Callable[[], object]) -> list[float]:
-    return device_times(call, _GPU_WINDOW_S, _WINDOWS, _GPU_PAUSE_S)
+    return device_times(call, _GPU_WINDOW_S, _GPU_WINDOWS, _GPU_PAUSE_S)
 
 
 def _on_host(call: Callable[[], object]) -> list[float]:

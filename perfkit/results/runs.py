@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from perfkit import metrics
 from perfkit.results import pairs
-from perfkit.results.gate import INVALID, MISSING, NEW, Judgement, Rule, Series, is_suspect
+from perfkit.results.gate import INVALID, MISSING, NEW, SAME, Judgement, Rule, Series, is_suspect
 from perfkit.results.pairs import Pairs
 from perfkit.results.validity import cells_of, unusable
 
@@ -124,16 +124,21 @@ def _pairs(
 ) -> Pairs | None:
     """Return a figure's pairs; None where either version has none of it."""
     better = name in HIGHER_IS_BETTER
-    rounds = [[_usable_rounds(run, cell, name) for run in pair] for pair in (*screening, *fresh)]
-    both = [(old, new) for old, new in rounds if old and new]
-    if not both:
+    screened, confirmed = (
+        [both for pair in some if all(both := [_usable_rounds(run, cell, name) for run in pair])]
+        for some in (screening, fresh)
+    )
+    if not screened:
         return None
-    reduce = steadiest([old for old, _ in both], max if better else min)
-    values = [(reduce(old), reduce(new)) for old, new in both]
-    ratios = [old / new if better else new / old for old, new in values]
-    count = len(screening)
-    made = Pairs(cell, name, tuple(ratios[:count]), higher_is_better=better)
-    return replace(made, fresh=tuple(ratios[count:])) if pairs.is_suspect(made, rule) else made
+    reduce = steadiest([old for old, _ in (*screened, *confirmed)], max if better else min)
+
+    def cost(old: Sequence[float], new: Sequence[float]) -> float:
+        return reduce(old) / reduce(new) if better else reduce(new) / reduce(old)
+
+    made = Pairs(cell, name, tuple(cost(*both) for both in screened), higher_is_better=better)
+    if not pairs.is_suspect(made, rule):
+        return made
+    return replace(made, fresh=tuple(cost(*both) for both in confirmed))
 
 
 def _cells(
@@ -148,9 +153,21 @@ def _cells(
         elif cell not in made:
             yield cell, Judgement(cell, "", MISSING, "in the baseline, not in the new run")
         else:
-            reasons = filter(None, (unusable(run, cell) for run in (*new, *fresh)))
-            reason = next(reasons, None)
-            yield cell, None if reason is None else Judgement(cell, "", INVALID, reason)
+            yield cell, _unmeasured(cell, stored, (*new, *fresh))
+
+
+def _unmeasured(cell: str, stored: Sequence[Document], new: Sequence[Document]) -> Judgement | None:
+    """Return the verdict on a cell that either side has no figures of, None where both have."""
+    reason = next(filter(None, (unusable(run, cell) for run in new)), None)
+    had = [unusable(run, cell) for run in stored if cell in cells_of(run)]
+    never = all(had)
+    if reason is None:
+        return Judgement(cell, "", NEW, "the baseline has no figures of it") if never else None
+    # The reason's numbers, such as free memory, differ from run to run; its verdict does not.
+    verdict = reason.partition(":")[0]
+    if never and any(why and why.startswith(verdict) for why in had):
+        return Judgement(cell, "", SAME, f"not measured, as in the baseline: {reason}")
+    return Judgement(cell, "", INVALID, reason)
 
 
 def _series(
@@ -214,14 +231,13 @@ def rounds_of(cell: Mapping[str, Any], name: str) -> list[float]:
     if name not in OF_ROUNDS:
         value = (cell.get("metrics") or {}).get(name)
         return [] if value is None else [float(value)]
-    case = cell["case"]
-    samples = cell.get("samples") or {}
     try:
+        case, samples = cell["case"], cell["samples"]
         traces = [
-            metrics.Trace((ttft, *itertools.accumulate(itls, initial=ttft))[1:])
+            metrics.Trace(tuple(itertools.accumulate(itls, initial=ttft)))
             for ttft, itls in zip(samples["ttft_s"], samples["itl_s"], strict=True)
         ]
+        values = [metrics.summarise((t,), case["batch"], case["prompt_len"])[name] for t in traces]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"its samples cannot be read ({error!r})") from None
-    values = [metrics.summarise((t,), case["batch"], case["prompt_len"])[name] for t in traces]
     return [value for value in values if value is not None]

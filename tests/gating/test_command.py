@@ -209,6 +209,19 @@ def test_injected_work_makes_the_gate_red(recorded: Path) -> None:
 
 
 @pytest.mark.slow
+def test_pytest_benchmark_still_reads_every_run(recorded: Path) -> None:
+    (place,) = (recorded / "baselines").glob("*/small")
+    files = [str(path) for part in baseline.PARTS for path in baseline.files(place, part)]
+    assert len(files) == 9
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("pytest-benchmark")), "compare", *files],
+        capture_output=True, text=True, cwd=recorded, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test_generation[torch-eager/local:model/fp32") == 9
+
+
+@pytest.mark.slow
 def test_pytest_gates_its_own_session(recorded: Path) -> None:
     slow = make_model(recorded, 40)
     arguments = [

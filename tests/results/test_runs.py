@@ -59,6 +59,16 @@ def test_missing_new_and_unusable_cells_have_their_verdicts() -> None:
     assert found.others[1].reason == "throttled: for a test"
 
 
+def test_what_neither_side_could_measure_is_the_same() -> None:
+    base = RunSet(tuple(stored(5, verdict="unsupported")), tuple(stored(10, verdict="unsupported")))
+    (found,) = compare(base, run(verdict="unsupported"), (), TIMES, RULE).others
+    assert (found.verdict, found.reason) == (
+        gate.SAME, "not measured, as in the baseline: unsupported: for a test"
+    )  # fmt: skip
+    assert compare(base, run(), (), TIMES, RULE).others[0].verdict == gate.NEW
+    assert compare(base, run(verdict="crash"), (), TIMES, RULE).others[0].verdict == gate.INVALID
+
+
 def test_a_confirming_run_that_went_wrong_makes_its_cell_invalid() -> None:
     slow, wrong = run(e2e_s=(0.4, 0.41)), run(verdict="diverged")
     found = compare(BASE, slow, [slow, wrong], TIMES, RULE)
@@ -99,6 +109,12 @@ def test_damaged_samples_are_invalid_not_a_crash() -> None:
     found = compare(BASE, torn, (), TIMES, RULE)
     assert found.others[0].verdict == gate.INVALID
     assert "samples cannot be read" in str(found.others[0].reason)
+
+
+def test_a_pair_without_figures_is_left_out_of_its_part() -> None:
+    slow, bare = (run(), run(e2e_s=(0.36, 0.36))), (run(), run(e2e_s=()))
+    (found,) = compare_pairs([slow, bare, slow, slow], [slow] * 8, ("e2e_s",), RULE).pairs
+    assert (len(found.screening), len(found.fresh)) == (3, 8)
 
 
 def test_pairs_are_ratios_of_cost() -> None:
