@@ -16,6 +16,7 @@ import copy
 import json
 import random
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -88,7 +89,7 @@ class Builds:
 
     def __init__(self, same: Sequence[Document], scheme: str, seed: int) -> None:
         """Split the unchanged runs by time."""
-        half = len(same) // 2
+        half = 0 if scheme == "resampled" else len(same) // 2
         self._first, self._second = list(same[:half]), list(same[half:])
         self._scheme, self._chance = scheme, random.Random(seed)  # noqa: S311  (resampling)
 
@@ -143,7 +144,7 @@ def score(
 ) -> dict[str, Any]:
     """Return red builds with nothing wrong, and lone regressions found, of our gate and rivals."""
     cells = sorted(cells_of(same[0]))
-    independent = len(same) - len(same) // 2
+    independent = len(same) if scheme == "resampled" else len(same) - len(same) // 2
     builds = Builds(same, scheme, seed=1)
     ours = {"red": 0, "invalid": 0, "inconclusive": 0, "false cells": 0, "cost": 0.0}
     rivals = {name: {"red": 0, "false cells": 0} for name in RIVALS}
@@ -229,6 +230,30 @@ def lone_regressions(
     return {"found": rates, "found where not INVALID": valid, "by cell": shares}
 
 
+def beside_neighbour(
+    same: list[Document], disturbed: list[Document], rule: Rule
+) -> dict[str, dict[str, int]]:
+    """Return what every gate says of unchanged runs beside a busy neighbour, each run once.
+
+    The baseline is the first fifteen undisturbed runs; ours may make an invalid run again, with the
+    next disturbed one.
+    """
+    stored = same[: SCREENING + CONFIRMING]
+    cells = sorted(cells_of(same[0]))
+    codes: Counter[str] = Counter()
+    for k in range(len(disturbed)):
+        code, _, _ = gate_once(stored, disturbed[k:] + disturbed[:k], cells, rule)
+        codes[{0: "green", 1: "red", 3: "INVALID", 4: "INCONCLUSIVE"}[code]] += 1
+    found = {"perfkit gate": dict(codes)}
+    for name, rival in RIVALS.items():
+        red = sum(
+            any(rival(rounds(stored[0], cell), rounds(run, cell)) for cell in cells)
+            for run in disturbed
+        )
+        found[name] = {"red": red, "green": len(disturbed) - red}
+    return found
+
+
 def tune(same: list[Document], trials: int) -> tuple[Rule, list[dict[str, float]]]:
     """Return the rule with the smallest share that keeps to 2 runs a cell on the tuning half.
 
@@ -273,23 +298,29 @@ def tables(found: dict[str, Any]) -> str:
         lines.append(f"| {cell} | {values} |")
     for scheme in found["schemes"]:
         lines += ["", f"### {scheme['scheme']}, {scheme['trials']} builds", ""]
-        lines += ["| gate | red builds, nothing wrong | false cells | lone +5 % found | +10 % |"]
-        lines += ["|---|---|---|---|---|"]
-        names = dict.fromkeys([*scheme["unchanged"], *scheme["lone"]["plus5"]["found"]])
+        head = ["gate", "red builds, nothing wrong", "false cells"]
+        head += [f"lone {arm} found" for arm in scheme["lone"]]
+        lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+        first = next(iter(scheme["lone"].values()))
+        names = dict.fromkeys([*scheme["unchanged"], *first["found"]])
         for name in names:
             quiet = scheme["unchanged"].get(name, {})
             false = quiet.get("false cells")
-            lones = [told(scheme["lone"][arm]["found"][name]) for arm in ("plus5", "plus10")]
+            lones = [told(scheme["lone"][arm]["found"][name]) for arm in scheme["lone"]]
             red = told(quiet["red builds"]) if quiet else "as ours"
             shown = "" if false is None else f"{false:.1%}"
             lines.append(f"| {name} | {red} | {shown} | {' | '.join(lones)} |")
         ours = scheme["unchanged"]["perfkit gate"]
-        valid = scheme["lone"]["plus5"]["found where not INVALID"]
+        valid = first["found where not INVALID"]
         alone = told(valid) if valid else "never valid"
         invalid, unsure = (told(ours[name]) for name in ("INVALID", "INCONCLUSIVE"))
         lines += ["", f"perfkit gate: INVALID {invalid}, INCONCLUSIVE {unsure}, "]
-        lines[-1] += f"{ours['runs a cell']:.2f} runs a cell; lone +5 % found where not INVALID: "
+        lines[-1] += f"{ours['runs a cell']:.2f} runs a cell; the first found where not INVALID: "
         lines[-1] += f"{alone}."
+    lines += ["", "| gate | unchanged runs beside a busy neighbour |", "|---|---|"]
+    for name, codes in found["neighbour"].items():
+        told_codes = ", ".join(f"{count} {code}" for code, count in codes.items() if count)
+        lines.append(f"| {name} | {told_codes} |")
     return "\n".join([*lines, ""])
 
 
@@ -307,8 +338,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=400)
     asked = parser.parse_args()
     arms = read(asked.traces)
-    same, more = arms["same"], {arm: arms[arm] for arm in ("plus5", "plus10")}
-    rule, tuned = tune(same[: len(same) // 2], asked.trials // 4)
+    same = arms["same"]
+    more = {arm: arms[arm] for arm in ("plus5", "plus10") if arm in arms}
+    # Too few runs to split by time: resampled from all of them, nothing is tuned.
+    few = len(same) < 2 * (SCREENING + CONFIRMING) + 2
+    rule, tuned = (Rule(), []) if few else tune(same[: len(same) // 2], asked.trials // 4)
     found = {
         "machine": same[0]["perfkit"]["machine"],
         "runs": {"same": len(same), **{arm: len(runs) for arm, runs in more.items()}},
@@ -317,8 +351,9 @@ def main() -> None:
         "rule": asdict(rule),
         "tuning": tuned,
         "spread of runs in percent": spreads(same),
+        "neighbour": beside_neighbour(same, arms.get("neighbour", []), rule),
         "schemes": [score(same, more, scheme, asked.trials, rule)
-                    for scheme in ("scattered", "blocked")],
+                    for scheme in (("resampled",) if few else ("scattered", "blocked"))],
     }  # fmt: skip
     store.write_whole(asked.out, json.dumps(found, indent=1))
     print(tables(found))  # noqa: T201

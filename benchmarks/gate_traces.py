@@ -1,22 +1,27 @@
 """Runs from which docs/regression-gate.md scores gates: unchanged ones, and ones with more work.
 
-    python benchmarks/gate_traces.py OUT [--same 44] [--more 20] [--device cpu] [--base llama-mini]
+    python benchmarks/gate_traces.py OUT [--same 44] [--plus5 20] ... [--device cpu]
 
 Every run is a fresh process over the whole matrix. The model is a folder of the same name in each
 arm, of as many layers as the base has, one more or two more (of llama-mini's 20: 5 and 10 %), so
-that cell ids are equal and the work is real. Arms come in random order. Run it again to go on where
-it stopped. OUT/traces.jsonl holds what gate_score.py needs of each run.
+that cell ids are equal and the work is real. Arms come in random order, and runs beside a busy
+neighbour last. Run it again to go on where it stopped. OUT/traces.jsonl holds what gate_score.py
+needs of each run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
+import subprocess
+import sys
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.gating.fresh import fresh_run
@@ -25,7 +30,33 @@ from perfkit.plan import load_plan
 from perfkit.results import store
 from perfkit.suite import Measuring
 
-ARMS = {"same": 0, "plus5": 1, "plus10": 2}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUSY = """
+import time
+while True:
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        sum(range(10_000))
+    time.sleep(2)
+"""
+
+
+class Arm(NamedTuple):
+    """How many runs of it there are, and what is otherwise in them."""
+
+    runs: int
+    more_layers: int = 0
+    disturbed: bool = False
+
+
+ARMS = {
+    "same": Arm(44),
+    "plus5": Arm(20, more_layers=1),
+    "plus10": Arm(20, more_layers=2),
+    "neighbour": Arm(8, disturbed=True),
+}
 
 
 def make_model(folder: Path, base: str, more_layers: int, device: str) -> Path:
@@ -52,6 +83,7 @@ def slim(arm: str, run: dict[str, Any]) -> dict[str, Any]:
                 "case": cell["case"],
                 "verdict": cell["verdict"],
                 "agreement": {"status": cell["agreement"]["status"]},
+                "metrics": {"peak_allocated_bytes": cell["metrics"]["peak_allocated_bytes"]},
                 "samples": rounded(
                     {kind: cell["samples"][kind] for kind in ("ttft_s", "itl_s", "device_s")}
                 ),
@@ -81,39 +113,52 @@ def pack(out: Path) -> Path:
     return out / "traces.jsonl"
 
 
+@contextlib.contextmanager
+def neighbour(present: bool) -> Iterator[None]:
+    """Let another process compute for two seconds in four on the same cores."""
+    if not present:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def make_run(out: Path, arm: Arm, name: str, number: int, asked: argparse.Namespace) -> Path:
+    """Make one run of an arm, if it is not there yet."""
+    output = out / name / f"{number:03}.json"
+    if output.is_file():
+        return output
+    device = "cuda" if asked.device == "gpu" else "cpu"
+    model = make_model(out / "models" / name, asked.base, arm.more_layers, device)
+    what = Measuring(
+        (f"gate-{asked.device}",), model, asked.device, None,
+        rounds=asked.rounds, max_warmup=2, seed=0, for_gate=True,
+    )  # fmt: skip
+    ids = [cell.case.id for cell in load_plan(what.matrices, str(model))]
+    start = time.monotonic()
+    with neighbour(arm.disturbed):
+        fresh_run(what, ids, output, seed=zlib.crc32(str(output).encode()))
+    print(f"{output} {time.monotonic() - start:.1f} s", flush=True)  # noqa: T201
+    return output
+
+
 def main() -> None:
-    """Make the runs that are not there yet."""
+    """Make the runs that are not there yet: the undisturbed arms in random order, then the rest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--same", type=int, default=44)
-    parser.add_argument("--more", type=int, default=20)
-    parser.add_argument("--device", default="cpu")
+    for name, arm in ARMS.items():
+        parser.add_argument(f"--{name}", type=int, default=arm.runs, help="runs of this arm")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--base", default="llama-mini")
     parser.add_argument("--rounds", type=int, default=10)
     asked = parser.parse_args()
-    counts = {"same": asked.same, "plus5": asked.more, "plus10": asked.more}
-    runs = [(arm, number) for arm, count in counts.items() for number in range(count)]
+    runs = [(name, number) for name in ARMS for number in range(getattr(asked, name))]
     random.Random(5).shuffle(runs)  # noqa: S311  (an order)
-    for position, (arm, number) in enumerate(runs):
-        output = asked.out / arm / f"{number:03}.json"
-        if output.is_file():
-            continue
-        device = "cuda" if asked.device == "gpu" else "cpu"
-        model = make_model(asked.out / "models" / arm, asked.base, ARMS[arm], device)
-        what = Measuring(
-            (f"gate-{asked.device}",),
-            model,
-            asked.device,
-            None,
-            asked.rounds,
-            max_warmup=2,
-            seed=0,
-            for_gate=True,
-        )
-        ids = [cell.case.id for cell in load_plan(what.matrices, str(model))]
-        start = time.monotonic()
-        fresh_run(what, ids, output, seed=position)
-        print(f"{position + 1}/{len(runs)} {output} {time.monotonic() - start:.1f} s", flush=True)  # noqa: T201
+    for name, number in sorted(runs, key=lambda one: ARMS[one[0]].disturbed):
+        make_run(asked.out, ARMS[name], name, number, asked)
     print(pack(asked.out))  # noqa: T201
 
 

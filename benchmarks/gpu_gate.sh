@@ -18,4 +18,4 @@ if [ ! -f "$out/ablation/fmha_ablation.md" ]; then
     perfkit ablation --runs 4 --rounds 4 --device gpu --output "$out/ablation" --plots "$out/plots" || exit
 fi
 within python3 benchmarks/gate_traces.py "$out/traces" --device gpu --base tinyllama-1.1b --rounds 5 \
-    --same 18 --more 5
+    --same 18 --plus5 5 --plus10 0 --neighbour 0
