@@ -82,15 +82,23 @@ def slim(arm: str, run: dict[str, Any]) -> dict[str, Any]:
             name: {
                 "case": cell["case"],
                 "verdict": cell["verdict"],
-                "agreement": {"status": cell["agreement"]["status"]},
-                "metrics": {"peak_allocated_bytes": cell["metrics"]["peak_allocated_bytes"]},
+                "agreement": {"status": (cell.get("agreement") or {}).get("status")},
+                "metrics": {"peak_allocated_bytes": metrics_of(cell).get("peak_allocated_bytes")},
                 "samples": rounded(
-                    {kind: cell["samples"][kind] for kind in ("ttft_s", "itl_s", "device_s")}
+                    {
+                        kind: (cell.get("samples") or {}).get(kind, [])
+                        for kind in ("ttft_s", "itl_s", "device_s")
+                    }
                 ),
             }
             for name, cell in block["cells"].items()
         },
     }
+
+
+def metrics_of(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell's figures, none where it was not timed."""
+    return cell.get("metrics") or {}
 
 
 def rounded(value: Any) -> Any:

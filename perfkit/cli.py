@@ -14,7 +14,7 @@ from perfkit.errors import UsageError, unknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from perfkit.results.store import Document
     from perfkit.sweep.local import Local
@@ -221,10 +221,11 @@ def attention(
 ) -> None:
     """Print the attention table and draw attention_tflops.png from a result file."""
     from perfkit.reporting.attention import figure, has_picture, tables
+    from perfkit.reporting.tables import console_of
     from perfkit.results.store import check_writable, read
 
     document = read(file, "perfkit_attention")
-    console = _console(170)
+    console = console_of(170)
     for table in tables(document):
         console.print(table)
     if has_picture(document):
@@ -246,18 +247,11 @@ def _read_all(files: Sequence[Path]) -> tuple[list[Document], list[str]]:
     return documents, bad
 
 
-def _console(width: int) -> Console:
-    """Return a console as wide as the terminal, or ``width`` columns where there is none."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=width)
-
-
 def _show(table: RenderableType, document: Document, width: int) -> None:
     """Print a document's table, and under it what it was measured on."""
-    from perfkit.reporting.tables import headline
+    from perfkit.reporting.tables import console_of, headline
 
-    console = _console(width)
+    console = console_of(width)
     console.print(table)
     console.print(headline(document), highlight=False, soft_wrap=True)
 

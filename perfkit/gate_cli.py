@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +11,6 @@ import typer
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from perfkit.results.store import Document
     from perfkit.suite import Measuring
 
@@ -27,6 +25,7 @@ Baselines = Annotated[Path, typer.Option(help="Where baselines lie, by machine k
 Seed = Annotated[int, typer.Option(help="Seed of orders, weights and prompts.")]
 Limit = Annotated[float, typer.Option(min=0, max=1, help="A smaller change is none.")]
 _ROOT = Path("baselines")
+_NOT_JUDGED = 3
 
 
 def gate(
@@ -61,6 +60,7 @@ def gate(
     """
     from perfkit.gating import command
     from perfkit.reporting import gate as report
+    from perfkit.reporting.tables import console_of
     from perfkit.results.gate import Rule
 
     request = command.GateRequest(
@@ -74,8 +74,15 @@ def gate(
         files=tuple(files or ()),
         against=against,
     )
-    outcome, asked = command.gate(request, typer.echo)
-    console = _console()
+    try:
+        outcome, asked = command.gate(request, typer.echo)
+    except UsageError:
+        raise
+    except Exception:  # Python's own exit code for it, 1, would say REGRESSED
+        traceback.print_exc()
+        typer.echo("perfkit: the gate itself failed: nothing was judged", err=True)
+        raise typer.Exit(_NOT_JUDGED) from None
+    console = console_of(160)
     console.print(report.table(outcome.judgements))
     console.print(report.headline(outcome, asked), highlight=False, soft_wrap=True)
     typer.echo(f"{output / 'gate.json'}\n{output / 'gate.md'}")
@@ -126,10 +133,11 @@ def compare(
 ) -> None:
     """Set two result files side by side; ratios only where machine and outputs allow."""
     from perfkit.reporting import compare as report
+    from perfkit.reporting.tables import console_of
 
     one, other = (_read_any(path) for path in (a, b))
     rows = report.compare(one, other)
-    console = _console()
+    console = console_of(160)
     console.print(report.table(rows, report.block_of(one, other)))
     for path, cells in zip((a, b), report.only_in(one, other), strict=True):
         if cells:
@@ -151,6 +159,7 @@ def ablation(
     model: Model = None,
     device: Device = "auto",
     seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep runs made before.")] = False,
     output: Annotated[Path, typer.Option(help="Folder of runs and reports.")] = Path(
         "results/ablation"
     ),
@@ -160,16 +169,17 @@ def ablation(
     from dataclasses import replace
 
     from perfkit.gating import ablation as command
-    from perfkit.gating.command import ids_of
     from perfkit.reporting import ablation as report
+    from perfkit.reporting.tables import console_of
+    from perfkit.running import chosen
 
     if not files:
         what = replace(_measuring(matrix, model, device, seed, "ablation"), for_gate=False)
         what = replace(what, rounds=rounds, max_warmup=max_warmup)
-        ids = ids_of(what, tuple(case or ()))
-        files = command.make_runs(what, ids, runs, output / "runs", typer.echo)
+        ids = chosen(what, tuple(case or ()))
+        files = command.make_runs(what, ids, runs, output / "runs", resume=resume, say=typer.echo)
     pairs, written = command.write_report(files, output, plots)
-    console = _console()
+    console = console_of(160)
     console.print(report.table(pairs))
     console.print("\n".join(report.quoted(pairs)), highlight=False, soft_wrap=True)
     for path in written:
@@ -187,13 +197,6 @@ def _read_any(path: Path) -> Document:
             return store.read(path, "perfkit_attention")
         except UsageError:
             raise error from None
-
-
-def _console() -> Console:
-    """Return a console as wide as the terminal, or 160 columns where there is none."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _measuring(

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 REQUEST: pytest.StashKey[GateRequest] = pytest.StashKey()
 OUTCOME: pytest.StashKey[tuple[Outcome, Asked]] = pytest.StashKey()
+_WRONG_USE, _NOT_JUDGED = 2, 3
+_ENDED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,12 +48,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Measure as the baseline was measured; without a baseline stop before anything is."""
-    if not config.getoption("perfkit_gate"):
+    option = config.option
+    if not option.perfkit_gate or option.collectonly:
         return
+    if hasattr(config, "workerinput") or getattr(option, "numprocesses", None):
+        pytest.exit("perfkit: --perfkit-gate measures alone: leave out -n", returncode=_WRONG_USE)
     from perfkit.gating.command import session_request
     from perfkit.pytest_plugin import session_device
 
-    option = config.option
     try:
         request = session_request(
             "gpu" if session_device(config) == "cuda" else "cpu",
@@ -57,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
             Path(option.perfkit_baselines),
         )
     except UsageError as error:
-        pytest.exit(f"perfkit: {error}", returncode=2)
+        pytest.exit(f"perfkit: {error}", returncode=_WRONG_USE)
     what = request.what
     option.perfkit_matrix = list(what.matrices)
     option.perfkit_rounds, option.perfkit_max_warmup = what.rounds, what.max_warmup
@@ -67,21 +75,38 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Confirm what looks changed, before the summary is printed."""
+    """Confirm what looks changed, before the summary is printed and the files are written."""
+    if REQUEST in session.config.stash and session.exitstatus in _ENDED:
+        try:
+            _judge(session)
+        except KeyboardInterrupt:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+        except Exception as error:  # what was measured is still to be written
+            reporter = session.config.pluginmanager.getplugin("terminalreporter")
+            reporter.write_line(f"perfkit: the gate itself failed: {error!r}")
+            session.exitstatus = _NOT_JUDGED
+    return (yield)
+
+
+def _judge(session: pytest.Session) -> None:
+    from perfkit.gating.command import gate_session
     from perfkit.sitting import SITTING
 
     sitting = session.config.stash.get(SITTING, None)
-    request = session.config.stash.get(REQUEST, None)
-    if request is not None and sitting is not None and session.exitstatus in {0, 1}:
-        from perfkit.gating.command import gate_session
-
-        document = {"perfkit": sitting.block()}
-        sitting.close()
-        reporter = session.config.pluginmanager.getplugin("terminalreporter")
-        found = gate_session(request, document, reporter.write_line)
-        session.config.stash[OUTCOME] = found
-        session.exitstatus = found[0].exit_code or session.exitstatus
-    return (yield)
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if sitting is None or not sitting.cells:
+        reporter.write_line("perfkit: no cell was measured, so there is nothing to judge")
+        session.exitstatus = _NOT_JUDGED
+        return
+    document = {"perfkit": sitting.block()}
+    sitting.close()
+    found = gate_session(session.config.stash[REQUEST], document, reporter.write_line)
+    session.config.stash[OUTCOME] = found
+    # The gate's own precedence: INVALID before failed or REGRESSED, those before INCONCLUSIVE.
+    code = found[0].exit_code
+    failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
+    if code == _NOT_JUDGED or not failed:
+        session.exitstatus = code
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,6 +15,7 @@ from perfkit.results import store
 from perfkit.suite import Measuring, command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _DEVICES = ("auto", "cpu", "gpu")
@@ -44,15 +45,7 @@ def measure(request: Request) -> int:
     device = resolve_device(request.what.device)
     matrices = request.what.matrices or (_DEFAULTS[device],)
     what = replace(request.what, device=device, matrices=matrices)
-    plan = load_plan(matrices, str(what.model) if what.model else None)
-    chosen = [
-        cell for cell in plan if cell.device == device and wanted(cell.case.id, request.cases)
-    ]
-    if not chosen:
-        raise UsageError(
-            f"none of the {len(plan)} cells of {', '.join(matrices)} is left for the {device}"
-            + (f" with {', '.join(request.cases)} in its id" if request.cases else "")
-        )
+    ids = chosen(what, request.cases)
     if request.output.suffix != ".json" or request.output.is_dir():
         raise UsageError(f"--output {request.output}: expected the name of a .json file")
     check_prompts(what)
@@ -62,9 +55,24 @@ def measure(request: Request) -> int:
     partial.unlink(missing_ok=True)
     if not request.resume:
         journal.unlink(missing_ok=True)
-    ids = [cell.case.id for cell in chosen]
     code = _pytest(command(what, ids, output=partial, journal=journal, resume=request.resume))
     return _keep(request, code, partial, journal)
+
+
+def chosen(what: Measuring, patterns: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the ids of the cells to measure. Raises UsageError where none is left."""
+    plan = load_plan(what.matrices, str(what.model) if what.model else None)
+    ids = tuple(
+        cell.case.id
+        for cell in plan
+        if cell.device == what.device and wanted(cell.case.id, patterns)
+    )
+    if not ids:
+        raise UsageError(
+            f"none of the {len(plan)} cells of {', '.join(what.matrices)} is left for the "
+            f"{what.device}" + (f" with {', '.join(patterns)} in its id" if patterns else "")
+        )
+    return ids
 
 
 def resolve_device(asked: str) -> str:

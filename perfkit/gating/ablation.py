@@ -10,6 +10,7 @@ from perfkit.gating.fresh import fresh_run
 from perfkit.reporting import ablation as report
 from perfkit.results import store
 from perfkit.results.ablation import Pair, ablate
+from perfkit.results.validity import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,15 +20,24 @@ if TYPE_CHECKING:
 
 
 def make_runs(
-    what: Measuring, ids: Sequence[str], count: int, folder: Path, say: Callable[[str], None]
+    what: Measuring,
+    ids: Sequence[str],
+    count: int,
+    folder: Path,
+    *,
+    resume: bool,
+    say: Callable[[str], None],
 ) -> list[Path]:
-    """Measure the cells ``count`` times, each in a fresh process, into numbered files."""
+    """Measure the cells ``count`` times, each in a fresh process, into numbered files.
+
+    With ``resume`` files that are there already are kept.
+    """
     made = []
     for number in range(1, count + 1):
         path = folder / f"{number:04}_run.json"
-        path.unlink(missing_ok=True)
-        fresh_run(what, ids, path, seed=what.seed + number)
-        say(f"run {number} of {count}: {path}")
+        if not (resume and path.is_file()):
+            fresh_run(what, ids, path, seed=what.seed + number)
+            say(f"run {number} of {count}: {path}")
         made.append(path)
     return made
 
@@ -37,7 +47,7 @@ def write_report(files: Sequence[Path], output: Path, plots: Path) -> tuple[list
 
     Raises UsageError for files that cannot be read, and where they hold no pair.
     """
-    documents = [store.read(path) for path in files]
+    documents = [read_run(path) for path in files]
     pairs = ablate(documents)
     if not pairs:
         raise UsageError("no two cells differ in attention alone: measure nofmha beside fmha")

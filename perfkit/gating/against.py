@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def checkout(revision: str) -> Iterator[Path]:
-    """Check a revision out into a temporary folder; gone again at the end.
+def checkout(revision: str, inside: Path) -> Iterator[Path]:
+    """Check a revision of the repository that ``inside`` is in out into a temporary folder.
 
-    Raises UsageError where this is no git checkout or there is no such revision.
+    It is gone again at the end. Raises UsageError where there is no git checkout or no such
+    revision.
     """
-    root = Path(_git("rev-parse", "--show-toplevel"))
-    commit = _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    root = Path(_git("-C", str(inside), "rev-parse", "--show-toplevel"))
+    commit = _git(
+        "-C", str(root), "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
+    )
     with tempfile.TemporaryDirectory(prefix="perfkit-against-") as folder:
         place = Path(folder) / "checkout"
         _git("-C", str(root), "worktree", "add", "--detach", str(place), commit)
@@ -45,5 +48,5 @@ def _git(*arguments: str) -> str:
         raise UsageError("--against needs git, which is not installed") from None
     if done.returncode:
         told = (done.stderr.strip().splitlines() or [""])[-1]
-        raise UsageError(f"--against: git {arguments[0]} failed: {told}")
+        raise UsageError(f"--against: git {arguments[2]} failed: {told}")
     return done.stdout.strip()

@@ -13,7 +13,7 @@ from perfkit.errors import UsageError
 from perfkit.results import store
 from perfkit.results.gate import LEAST_RUNS
 from perfkit.results.runs import RunSet
-from perfkit.results.validity import machine_key
+from perfkit.results.validity import cells_of, machine_key, read_run, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +26,6 @@ LOG = "CHANGES.md"
 # Of three runs one screens and two confirm: 15 runs make 5 and 10.
 _TURNS = ("screening", "confirming", "confirming")
 LEAST = LEAST_RUNS * len(_TURNS)
-# What two runs of one set must have in common, of their session.
-SETTINGS = ("matrices", "device", "rounds", "max_warmup")
 
 
 def folder_of(root: Path, key: str, matrices: Sequence[str]) -> Path:
@@ -43,7 +41,7 @@ def candidate_of(folder: Path) -> Path:
 
 def load(folder: Path) -> RunSet:
     """Read a set of runs. Raises UsageError where it is missing, damaged, foreign or mixed."""
-    parts = [[store.read(path) for path in files(folder, part)] for part in PARTS]
+    parts = [[read_run(path) for path in files(folder, part)] for part in PARTS]
     runs = RunSet(*map(tuple, parts))
     if not runs.runs:
         raise UsageError(
@@ -59,15 +57,24 @@ def load(folder: Path) -> RunSet:
     return runs
 
 
+def load_whole(folder: Path) -> RunSet:
+    """Read a set as ``load`` does; it must hold enough runs, and the same cells in each."""
+    runs = load(folder)
+    for name, part in zip(PARTS, (runs.screening, runs.confirming), strict=True):
+        if len(part) < LEAST_RUNS:
+            raise UsageError(
+                f"{folder} is not finished: {len(part)} {name} runs, expected {LEAST_RUNS} at "
+                "least; go on with perfkit baseline record --resume"
+            )
+    cells = set(cells_of(runs.runs[0]))
+    if any(set(cells_of(run)) != cells for run in runs.runs):
+        raise UsageError(f"{folder}: its runs hold different cells; record it anew")
+    return runs
+
+
 def files(folder: Path, part: str) -> list[Path]:
     """Return the runs of a part, by number."""
     return sorted((folder / part).glob("[0-9]*.json"))
-
-
-def settings(run: Document) -> dict[str, Any]:
-    """Return how a run was measured, as far as others of its set must have been alike."""
-    session = run["perfkit"].get("session") or {}
-    return {name: session.get(name) for name in SETTINGS}
 
 
 def unlike(run: Document, other: Document) -> str | None:
@@ -76,7 +83,7 @@ def unlike(run: Document, other: Document) -> str | None:
         return f"measured on {machine_key(run)}, the others on {machine_key(other)}"
     mine, theirs = settings(run), settings(other)
     told = [f"{name} {mine[name]!r} instead of {theirs[name]!r}"
-            for name in SETTINGS if mine[name] != theirs[name]]  # fmt: skip
+            for name in mine if mine[name] != theirs[name]]  # fmt: skip
     return ", ".join(told) or None
 
 
@@ -85,13 +92,14 @@ def record(
     count: int,
     measure: Callable[[Path, int], Document],
     *,
+    like: dict[str, Any],
     resume: bool,
     say: Callable[[str], None],
 ) -> Path:
     """Make ``count`` fresh runs into the candidate of ``folder``; return the candidate's place.
 
-    ``measure(path, number)`` makes one. Raises UsageError for too few, and where runs lie there
-    already that nobody asked to go on with.
+    ``measure(path, number)`` makes one, measured ``like`` these settings. Raises UsageError for too
+    few, and for runs that lie there already, unless asked to go on with them and they are alike.
     """
     if count < LEAST:
         raise UsageError(
@@ -100,6 +108,10 @@ def record(
     candidate = candidate_of(folder)
     if candidate.exists() and not resume:
         raise UsageError(f"{candidate} holds runs already: --resume goes on, or remove it")
+    for path in (path for part in PARTS for path in files(candidate, part)):
+        found = settings(read_run(path))
+        if found != like:
+            raise UsageError(f"{path} was measured with {found}, now asked {like}: remove it")
     for number in range(1, count + 1):
         path = candidate / _TURNS[(number - 1) % len(_TURNS)] / f"{number:04}_run.json"
         if not path.is_file():
@@ -112,11 +124,19 @@ def record(
 def replace(folder: Path, entry: str) -> None:
     """Put the candidate in the baseline's place, with one more entry in its log."""
     candidate, aside = candidate_of(folder), folder.with_name(f"{folder.name}.replaced")
+    _finish_replacing(folder, aside)
     log = folder / LOG
     before = log.read_text(encoding="utf-8") if log.is_file() else "# Accepted baselines\n"
     store.write_whole(candidate / LOG, f"{before}\n{entry}")
     if folder.exists():
         folder.rename(aside)
     candidate.rename(folder)
-    if aside.exists():
+    _finish_replacing(folder, aside)
+
+
+def _finish_replacing(folder: Path, aside: Path) -> None:
+    """Undo or end a replacement that was killed half way."""
+    if aside.exists() and not folder.exists():
+        aside.rename(folder)
+    elif aside.exists():
         shutil.rmtree(aside)

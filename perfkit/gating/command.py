@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +13,14 @@ from perfkit.errors import UsageError, unknown
 from perfkit.gating import baseline
 from perfkit.gating.fresh import fresh_run
 from perfkit.gating.session import against_baseline, against_version
-from perfkit.plan import find_matrix, load_plan
+from perfkit.paths import shipped
+from perfkit.plan import find_matrix
 from perfkit.results import store
 from perfkit.results.gate import Rule
 from perfkit.results.outcome import Asked, Outcome
 from perfkit.results.runs import METRICS, OF_ROUNDS, OF_RUNS, RunSet
-from perfkit.results.validity import cells_of
+from perfkit.results.validity import cells_of, read_run, settings
+from perfkit.running import chosen
 from perfkit.suite import Measuring
 
 if TYPE_CHECKING:
@@ -46,22 +47,6 @@ class GateRequest:
     against: str | None = None
 
 
-def ids_of(what: Measuring, patterns: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the ids of the cells to measure. Raises UsageError where none is left."""
-    plan = load_plan(what.matrices, str(what.model) if what.model else None)
-    ids = tuple(
-        cell.case.id
-        for cell in plan
-        if cell.device == what.device and wanted(cell.case.id, patterns)
-    )
-    if not ids:
-        raise UsageError(
-            f"none of the {len(plan)} cells of {', '.join(what.matrices)} is left for the "
-            f"{what.device}"
-        )
-    return ids
-
-
 def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     """Return the figures to judge. Raises UsageError for one that no result holds."""
     known = OF_ROUNDS | OF_RUNS
@@ -74,13 +59,14 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
 def record(what: Measuring, root: Path, count: int, *, resume: bool, say: Say) -> Path:
     """Make a set of fresh runs of the matrices on this machine; it waits to be accepted."""
     folder = baseline.folder_of(root, _key(what.device), what.matrices)
-    ids = ids_of(what)
+    ids = chosen(what)
     store.check_writable(root)
 
     def measure(path: Path, number: int) -> Document:
         return fresh_run(what, ids, path, seed=what.seed + number)
 
-    return baseline.record(folder, count, measure, resume=resume, say=say)
+    like = {"rounds": what.rounds, "max_warmup": what.max_warmup}
+    return baseline.record(folder, count, measure, like=like, resume=resume, say=say)
 
 
 def gate(request: GateRequest, say: Say) -> tuple[Outcome, Asked]:
@@ -93,7 +79,7 @@ def gate(request: GateRequest, say: Say) -> tuple[Outcome, Asked]:
         raise UsageError("--against makes its own runs: leave out the result files")
     store.check_writable(request.output)
     if request.against:
-        asked = Asked(ids_of(request.what, request.cases), names, request.rule, request.retries)
+        asked = Asked(chosen(request.what, request.cases), names, request.rule, request.retries)
         outcome = _against(request, asked, request.against, say)
         where: dict[str, Any] = {"against": request.against}
     else:
@@ -115,16 +101,24 @@ def _stored(
     request: GateRequest, names: tuple[str, ...], say: Say
 ) -> tuple[Asked, Outcome, dict[str, Any]]:
     folder, runs, what = _baseline_of(request.what, request.baselines)
-    documents = [store.read(path) for path in request.files]
+    if request.cases:
+        runs = RunSet(*(tuple(_cut(run, request.cases) for run in part)
+                        for part in (runs.screening, runs.confirming)))  # fmt: skip
+    documents = [_cut(read_run(path), request.cases) for path in request.files]
     if documents:
         cells, retries = tuple(cells_of(documents[0])), 0
         measure = _given(documents, None)
     else:
-        cells, retries = ids_of(what, request.cases), request.retries
+        cells, retries = chosen(what, request.cases), request.retries
         measure = _runner(what, request.output / "runs", say)
     asked = Asked(cells, names, request.rule, retries)
-    kept = _only(runs, cells) if request.cases else runs
-    return asked, against_baseline(asked, kept, measure, say), {"baseline": str(folder)}
+    return asked, against_baseline(asked, runs, measure, say), {"baseline": str(folder)}
+
+
+def _cut(run: Document, patterns: Sequence[str]) -> Document:
+    """Return a run of the cells that match, so that those left out are not missing."""
+    kept = {name: cell for name, cell in cells_of(run).items() if wanted(name, patterns)}
+    return run | {"perfkit": run["perfkit"] | {"cells": kept}}
 
 
 def session_request(
@@ -172,20 +166,10 @@ def _baseline_of(what: Measuring, root: Path) -> tuple[Path, RunSet, Measuring]:
 
 def _measuring_of(runs: RunSet) -> dict[str, Any]:
     """Return how the baseline was measured: new runs must be measured alike."""
-    found = baseline.settings(runs.runs[0])
+    found = settings(runs.runs[0])
     if None in found.values():
         raise UsageError(f"the baseline does not say how it was measured ({found}): record it anew")
     return {name: found[name] for name in ("rounds", "max_warmup")}
-
-
-def _only(runs: RunSet, cells: Sequence[str]) -> RunSet:
-    """Return a baseline of some cells alone, so that those left out are not missing."""
-
-    def cut(run: Document) -> Document:
-        kept = {name: cell for name, cell in cells_of(run).items() if name in cells}
-        return run | {"perfkit": run["perfkit"] | {"cells": kept}}
-
-    return RunSet(tuple(map(cut, runs.screening)), tuple(map(cut, runs.confirming)))
 
 
 def _runner(
@@ -194,7 +178,8 @@ def _runner(
     """Return what measures cells once, in a fresh process, into numbered files of a folder."""
     from perfkit.gating.against import environment
 
-    shutil.rmtree(folder, ignore_errors=True)
+    for path in folder.glob("[0-9]*_run.json"):
+        path.unlink()
     made = 0
 
     def measure(cells: Sequence[str]) -> Document:
@@ -213,8 +198,9 @@ def _against(request: GateRequest, asked: Asked, revision: str, say: Say) -> Out
 
     # By path, so that both versions measure the same cells.
     matrices = tuple(str(find_matrix(name).resolve()) for name in request.what.matrices)
-    what = replace(request.what, matrices=matrices)
-    with checkout(revision) as place:
+    model = request.what.model.resolve() if request.what.model else None
+    what = replace(request.what, matrices=matrices, model=model)
+    with checkout(revision, shipped("benchmarks").parent) as place:
         old = _runner(what, request.output / "runs-old", say, place)
         new = _runner(what, request.output / "runs", say)
         return against_version(asked, old, new, what.seed, say)
@@ -225,13 +211,13 @@ def accept(what: Measuring, root: Path, reason: str | None, rule: Rule) -> tuple
 
     Raises UsageError without a reason, and then says what would change.
     """
-    from perfkit.gating.accept import entry_of
+    from perfkit.reporting.baseline_log import entry_of
 
     folder = baseline.folder_of(root, _key(what.device), what.matrices)
     candidate = baseline.candidate_of(folder)
     if not candidate.is_dir():
         raise UsageError(f"nothing to accept: {candidate} is not there; perfkit baseline record")
-    new = baseline.load(candidate)
+    new = baseline.load_whole(candidate)
     old = baseline.load(folder) if folder.is_dir() else None
     day = datetime.now(UTC).date().isoformat()
     entry = entry_of(old, new, reason or "(no reason given)", day, rule)

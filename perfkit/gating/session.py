@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from perfkit.gating.fresh import InvalidRunError
 from perfkit.results import gate, pairs, runs
 from perfkit.results.gate import INVALID, Judgement
 from perfkit.results.outcome import Asked, Outcome
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class InvalidRunError(Exception):
-    """A run that must not be compared, also when made again; ``problems`` say why."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        """Keep the problems."""
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
-
-
 @dataclass
 class Checked:
     """Makes runs, each again where it must not be compared, and counts them."""
@@ -49,12 +41,16 @@ class Checked:
         """Return a run to compare, None where none is to be had. Raises InvalidRunError."""
         problems: Sequence[str] = ()
         for _ in range(self.retries + 1):
-            run = self.measure(cells)
-            if run is None:
-                break
+            try:
+                run = self.measure(cells)
+            except InvalidRunError as error:
+                run, problems = None, error.problems
+            else:
+                if run is None:
+                    break
+                problems = self.problems_of(run)
             self.runs, self.cell_runs = self.runs + 1, self.cell_runs + len(cells)
-            problems = self.problems_of(run)
-            if not problems:
+            if run is not None and not problems:
                 return run
             self.say(f"run {self.runs} is not to be compared: {'; '.join(problems)}")
         if problems:
@@ -102,10 +98,14 @@ def against_version(asked: Asked, old: Measure, new: Measure, seed: int, say: Sa
         before, after = made[0], made[1]
         return None if before is None or after is None else (before, after)
 
-    judgements = _interleaved(asked, pair, say)
-    return Outcome(
-        tuple(judgements), sum(side.runs for side in sides), sum(side.cell_runs for side in sides)
-    )
+    def cost() -> tuple[int, int]:
+        return sum(side.runs for side in sides), sum(side.cell_runs for side in sides)
+
+    try:
+        judgements = _interleaved(asked, pair, say)
+    except InvalidRunError as error:
+        return _refused(asked, error, *cost())
+    return Outcome(tuple(judgements), *cost())
 
 
 def _interleaved(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from perfkit.reporting.gate import percent
 from perfkit.reporting.scene import PALETTE
 from perfkit.reporting.tables import DASH
 from perfkit.results.ablation import QUOTED
+from perfkit.results.validity import machine_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,46 +81,42 @@ def quoted(pairs: Sequence[Pair]) -> list[str]:
     known = [pair for pair in pairs if pair.refused is None]
     if not known:
         return [f'Quoted: "{QUOTED}". No pair here can say anything about it.']
-    latency = [pair for pair in known if pair.lower_latency]
-    tokens = [pair for pair in known if pair.more_tokens]
-    lines = [
-        f'Quoted: "{QUOTED}". Taken as TPOT lower by 24 % or more, and 1.32 x tok/s or more:',
-        f"- latency per token: holds for {_count(latency, known)}.",
-        f"- tokens/s: holds for {_count(tokens, known)}.",
+    return [
+        f'Quoted: "{QUOTED}". Taken as TPOT lower by 24 % or more, and 1.32 x tok/s or more.',
+        *_holds("latency per token", known, [pair.lower_latency for pair in known]),
+        *_holds("tokens/s", known, [pair.more_tokens for pair in known]),
     ]
-    short = [pair for pair in known if not pair.more_tokens]
-    lines += [f"- where tokens/s gains less: {_why(short)}"] if short else []
-    lines += [f"- where it holds: {_why(tokens)}"] if tokens else []
+
+
+def _holds(what: str, pairs: Sequence[Pair], held: Sequence[bool | None]) -> list[str]:
+    """Return a line on the pairs for which the quoted gain holds, and one on the others."""
+    lines = []
+    for wanted, words in ((True, "holds"), (False, "does not hold")):
+        some = [pair for pair, holds in zip(pairs, held, strict=True) if holds is wanted]
+        if some:
+            names = "; ".join(_label(pair) for pair in some)
+            lines.append(f"- {what}: {words} for {len(some)} of {len(pairs)} pairs, {_why(some)}"
+                         f"{'' if wanted else _decode(some)}: {names}.")  # fmt: skip
+        elif wanted:
+            lines.append(f"- {what}: holds for none of {len(pairs)} pairs.")
     return lines
 
 
-def _count(some: Sequence[Pair], all_of: Sequence[Pair]) -> str:
-    if not some:
-        return f"none of {len(all_of)} pairs"
-    names = ", ".join(f"{_about(pair.case)} {pair.case['attention']}" for pair in some)
-    return f"{len(some)} of {len(all_of)} pairs ({names})"
-
-
 def _why(pairs: Sequence[Pair]) -> str:
-    """Tell prefill's share, and what each phase gained: fusion saves the S x S scores of prefill.
-
-    A decode step has one query row a sequence and no such matrix to save.
-    """
-    shares = [pair.prefill_share for pair in pairs if pair.prefill_share is not None]
-    prompts = sorted({pair.case["prompt_len"] for pair in pairs})
+    """Tell prefill's share of the time, and what each phase gained."""
+    shares = [100 * pair.prefill_share for pair in pairs if pair.prefill_share is not None]
     return (
-        f"prompts of {_span([float(p) for p in prompts], '{:.0f}')} tokens, prefill "
-        f"{_span([100 * s for s in shares], '{:.0f}')} % of nofmha's time; TTFT changed by "
-        f"{_span(_values(pairs, 'ttft_s'), '{:+.0f}')} %, TPOT by "
-        f"{_span(_values(pairs, 'tpot_s'), '{:+.0f}')} %{_decode(pairs)}."
+        f"where prefill was {_span(shares, '{:.0f}')} % of nofmha's time, TTFT changed by "
+        f"{_span(_values(pairs, 'ttft_s'), '{:+.0f}')} % and TPOT by "
+        f"{_span(_values(pairs, 'tpot_s'), '{:+.0f}')} %"
     )
 
 
 def _decode(pairs: Iterable[Pair]) -> str:
-    """Say what bounds a decode step: it has one query row, and no matrix of scores to save."""
+    """Say what a decode step cannot gain, and how near its ceiling it ran."""
     mbus = [100 * pair.decode_mbu for pair in pairs if pair.decode_mbu is not None]
-    told_mbu = f", and ran at {_span(mbus, '{:.0f}')} % of the copy ceiling" if mbus else ""
-    return f"; a decode step has one query row and no matrix of scores to save{told_mbu}"
+    ran = f" (decode ran at {_span(mbus, '{:.0f}')} % of the copy ceiling)" if mbus else ""
+    return f"; a decode step has one query row, and no matrix of scores to save{ran}"
 
 
 def _values(pairs: Iterable[Pair], name: str) -> list[float]:
@@ -157,10 +155,7 @@ def html_fragment(pairs: Sequence[Pair], documents: Sequence[Document]) -> str:
 
 def _about_runs(documents: Sequence[Document]) -> list[str]:
     """Say what was measured where, and what the figures are."""
-    machines: dict[str, int] = {}
-    for document in documents:
-        name = str((document["perfkit"].get("machine") or {}).get("key"))
-        machines[name] = machines.get(name, 0) + 1
+    machines = Counter(machine_key(document) for document in documents)
     where = "; ".join(f"{name}: {count} runs" for name, count in machines.items())
     how = (
         "Each figure is fused ÷ nofmha - 1 within a run, the median over runs, with Student's 95 % "

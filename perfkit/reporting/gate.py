@@ -110,7 +110,7 @@ def _row(judgement: Judgement) -> tuple[str, ...]:
     runs = judgement.runs
     return (
         short_id(judgement.cell),
-        judgement.metric or DASH,
+        _figure(judgement),
         judgement.verdict,
         percent(judgement.change),
         DASH if interval is None else f"{percent(interval[0])} to {percent(interval[1])}",
@@ -118,6 +118,11 @@ def _row(judgement: Judgement) -> tuple[str, ...]:
         DASH if judgement.detectable is None else f"{judgement.detectable:.1%}",
         DASH if judgement.p is None else f"{judgement.p:.2g}",
     )
+
+
+def _figure(judgement: Judgement) -> str:
+    of_rounds = f" ({judgement.statistic})" if judgement.statistic else ""
+    return f"{judgement.metric}{of_rounds}" or DASH
 
 
 def percent(change: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from perfkit.reporting.frame import cells_of, section
@@ -10,6 +11,7 @@ from perfkit.results.record import BROKEN, DOUBTFUL
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -169,6 +171,13 @@ def verdict_words(cell: Mapping[str, Any]) -> Text:
     elif verdict in DOUBTFUL:
         style = "magenta"
     return Text(verdict.replace("_", "\n"), style=style)
+
+
+def console_of(width: int) -> Console:
+    """Return a console as wide as the terminal, or ``width`` columns where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=width)
 
 
 def headline(document: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ FIGURES = (
 )  # fmt: skip
 PHASES = ("prefill", "decode")
 _CONFIDENCE = 0.95
-_PLAIN = "nofmha"
+_PLAIN, _UNFUSED = "nofmha", "materialised"
 # What is often said of fused attention, less a fifth of it: "about".
 QUOTED = "about 30 % lower latency per token, about 1.4 x tokens/s from fused attention"
 _TPOT_AT_MOST, _RATE_AT_LEAST = -0.24, 1.32
@@ -137,6 +137,9 @@ def _refusal(
     if not usable:
         arms = ((name, _unfit(both[0], name)) for name in (plain, fused))
         return "; ".join(f"{_attention(name)}: {reason}" for name, reason in arms if reason)
+    kinds = {_class(cells_of(run)[plain], "prefill") for run in usable} - {None, _UNFUSED}
+    if kinds:
+        return f"nofmha ran {', '.join(sorted(map(str, kinds)))}: it is not without fused attention"
     for run in usable:
         kernels = [[_kernels(cells_of(run)[name], phase) for phase in PHASES]
                    for name in (plain, fused)]  # fmt: skip
@@ -144,6 +147,11 @@ def _refusal(
             ran = sorted({name for phase in kernels[0] for name in phase})
             return f"both arms ran the same attention kernels: {', '.join(ran) or 'none known'}"
     return None
+
+
+def _class(cell: Mapping[str, Any], phase: str) -> str | None:
+    kind: str | None = ((cell.get("attention") or {}).get(phase) or {}).get("class")
+    return kind
 
 
 def _kernels(cell: Mapping[str, Any], phase: str) -> frozenset[str]:
@@ -157,10 +165,7 @@ def _attention(cell_id: str) -> str:
 
 def _classes(phase: str, plain: str, fused: str, runs: Sequence[Document]) -> tuple[str, str]:
     def ran(name: str) -> str:
-        found = (
-            ((cells_of(run)[name].get("attention") or {}).get(phase) or {}).get("class")
-            for run in runs
-        )
+        found = (_class(cells_of(run)[name], phase) for run in runs)
         return " or ".join(dict.fromkeys(kind for kind in found if kind)) or "not known"
 
     return ran(plain), ran(fused)

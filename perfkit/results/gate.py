@@ -13,6 +13,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perfkit.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -42,6 +44,13 @@ class Rule:
     fresh: int = 5
     share: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse what would judge nothing, or never end."""
+        for name, low in (("limit", -1e-12), ("detect", 0), ("q", 0), ("power", 0)):
+            value = getattr(self, name)
+            if not low < value < 1:
+                raise UsageError(f"{name} {value:g}: expected a share over 0 and under 1")
+
 
 @dataclass(frozen=True)
 class Series:
@@ -68,6 +77,7 @@ class Judgement:
     ``change`` is new ÷ baseline - 1 of the figure itself (+0.05: 5 % more of it), ``interval`` its
     95 % interval over runs, ``detectable`` the smallest change, to the worse, that would have been
     seen; ``runs`` counts the baseline's and the new ones that were compared; ``p`` is adjusted.
+    ``statistic`` tells what a run's value is of its rounds: the best, or the median.
     """
 
     cell: str
@@ -79,6 +89,7 @@ class Judgement:
     detectable: float | None = None
     runs: tuple[int, int] = (0, 0)
     p: float | None = None
+    statistic: str | None = None
 
 
 def exit_code(verdicts: Iterable[str]) -> int:
@@ -127,10 +138,10 @@ def judge(series: Sequence[Series], rule: Rule) -> list[Judgement]:
     asked = [s for s in series if s.fresh and _problem(s) is None]
     worse, better = (adjusted([_p(s, way) for s in asked]) for way in ("greater", "less"))
     tests = {id(s): pair for s, *pair in zip(asked, worse, better, strict=True)}
-    return [_verdict(s, rule, tests.get(id(s))) for s in series]
+    return [_verdict(s, rule, tests.get(id(s)), len(asked)) for s in series]
 
 
-def _verdict(series: Series, rule: Rule, tests: Sequence[float] | None) -> Judgement:
+def _verdict(series: Series, rule: Rule, tests: Sequence[float] | None, suspects: int) -> Judgement:
     problem = _problem(series)
     if problem is not None:
         return Judgement(series.cell, series.metric, INVALID, problem)
@@ -139,26 +150,33 @@ def _verdict(series: Series, rule: Rule, tests: Sequence[float] | None) -> Judge
     base, fresh = _costs(series, series.confirming), _costs(series, series.fresh)
     cost = statistics.median(fresh) / statistics.median(base) - 1
     detectable = detectable_change(base, len(fresh), rule)
-    verdict, reason, p = settle(cost, tests, detectable, rule)
+    enough = len(fresh) >= fresh_runs(len(base), suspects, rule)
+    verdict, reason, p = settle(cost, tests, detectable, rule, enough=enough)
     return Judgement(
         series.cell, series.metric, verdict, reason,
         change=own_change(cost, series.higher_is_better),
-        interval=own_interval(*interval_of(base, fresh), series.higher_is_better),
-        detectable=detectable, runs=(len(base), len(fresh)), p=p,
+        interval=own_interval(interval_of(base, fresh), series.higher_is_better),
+        detectable=detectable, runs=(len(base), len(fresh)), p=p, statistic=series.statistic,
     )  # fmt: skip
 
 
 def settle(
-    cost: float, tests: Sequence[float], detectable: float, rule: Rule
+    cost: float, tests: Sequence[float], detectable: float, rule: Rule, *, enough: bool
 ) -> tuple[str, str | None, float]:
-    """Return verdict, reason and p of a change of cost, from its two one-sided, adjusted p."""
+    """Return verdict, reason and p of a change of cost, from its two one-sided, adjusted p.
+
+    ``enough``: as many runs confirmed as the test needs to find a lone change.
+    """
     worse, better = tests
     if cost > rule.limit and worse <= rule.q:
         return REGRESSED, None, worse
     if cost < -rule.limit and better <= rule.q:
         return IMPROVED, None, better
-    verdict, reason = unchanged(detectable, rule)
-    return verdict, reason, min(worse, better)
+    p = min(worse, better)
+    if abs(cost) > (rule.detect if enough else rule.limit):
+        few = "" if enough else "too few runs confirm: "
+        return INCONCLUSIVE, f"{few}a change of {abs(cost):.1%} that may be chance", p
+    return *unchanged(detectable, rule), p
 
 
 def unchanged(detectable: float, rule: Rule) -> tuple[str, str | None]:
@@ -181,8 +199,8 @@ def _from_screen(series: Series, rule: Rule) -> Judgement:
     return Judgement(
         series.cell, series.metric, verdict, reason,
         change=own_change(cost, series.higher_is_better),
-        interval=own_interval(low, high, series.higher_is_better),
-        detectable=detectable, runs=(len(series.screening), 1),
+        interval=own_interval((low, high), series.higher_is_better),
+        detectable=detectable, runs=(len(series.screening), 1), statistic=series.statistic,
     )  # fmt: skip
 
 
@@ -192,6 +210,8 @@ def _problem(series: Series) -> str | None:
     for name, values in parts.items():
         if len(values) < LEAST_RUNS:
             return f"{len(values)} {name} runs in the baseline, expected {LEAST_RUNS} at least"
+    if math.isnan(series.new):
+        return "the new run has no value of it"
     everything = (*series.screening, *series.confirming, series.new, *series.fresh)
     bad = [value for value in everything if not (math.isfinite(value) and value > 0)]
     if bad:
@@ -213,9 +233,13 @@ def own_change(cost: float, higher_is_better: bool) -> float:
     return 1 / (1 + cost) - 1 if higher_is_better else cost
 
 
-def own_interval(low: float, high: float, higher_is_better: bool) -> tuple[float, float]:
-    """Return an interval of a figure's own change for one of its cost."""
-    low, high = own_change(low, higher_is_better), own_change(high, higher_is_better)
+def own_interval(
+    ends: tuple[float, float] | None, higher_is_better: bool
+) -> tuple[float, float] | None:
+    """Return an interval of a figure's own change for one of its cost, if there is one."""
+    if ends is None:
+        return None
+    low, high = (own_change(end, higher_is_better) for end in ends)
     return min(low, high), max(low, high)
 
 
@@ -263,8 +287,13 @@ def above(share: float, costs: Sequence[float], count: float) -> float:
     return float(stats.t.ppf(share, n - 1) * statistics.stdev(logs) * math.sqrt(1 / count + 1 / n))
 
 
-def interval_of(base: Sequence[float], fresh: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the medians' change: runs resampled, percentiles, seeded."""
+def interval_of(base: Sequence[float], fresh: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the medians' change: runs resampled, percentiles, seeded.
+
+    None where either side is a single run.
+    """
+    if min(len(base), len(fresh)) < 2:
+        return None
     import numpy as np
     from scipy import stats
 

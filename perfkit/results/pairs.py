@@ -40,6 +40,7 @@ class Pairs:
     screening: tuple[float, ...]
     fresh: tuple[float, ...] = ()
     higher_is_better: bool = False
+    statistic: str = "median"
 
 
 def is_suspect(pairs: Pairs, rule: Rule) -> bool:
@@ -57,10 +58,10 @@ def judge(pairs: Sequence[Pairs], rule: Rule) -> list[Judgement]:
     asked = [one for one in pairs if one.fresh and _problem(one) is None]
     worse, better = (adjusted([_p(one, way) for one in asked]) for way in ("greater", "less"))
     tests = {id(one): two for one, *two in zip(asked, worse, better, strict=True)}
-    return [_verdict(one, rule, tests.get(id(one))) for one in pairs]
+    return [_verdict(one, rule, tests.get(id(one)), len(asked)) for one in pairs]
 
 
-def _verdict(pairs: Pairs, rule: Rule, tests: Sequence[float] | None) -> Judgement:
+def _verdict(pairs: Pairs, rule: Rule, tests: Sequence[float] | None, suspects: int) -> Judgement:
     problem = _problem(pairs)
     if problem is not None:
         return Judgement(pairs.cell, pairs.metric, INVALID, problem)
@@ -68,15 +69,17 @@ def _verdict(pairs: Pairs, rule: Rule, tests: Sequence[float] | None) -> Judgeme
     cost, p = statistics.median(ratios) - 1, None
     detectable = detectable_change(ratios, math.inf, rule)
     if tests is not None:
-        verdict, reason, p = settle(cost, tests, detectable, rule)
+        verdict, reason, p = settle(
+            cost, tests, detectable, rule, enough=len(ratios) >= needed(suspects, rule)
+        )
     elif is_suspect(pairs, rule):
         verdict, reason = INCONCLUSIVE, "looks changed, and no further pair confirmed it"
     else:
         verdict, reason = unchanged(detectable, rule)
     return Judgement(
         pairs.cell, pairs.metric, verdict, reason,
-        change=own_change(cost, better), interval=own_interval(*_interval(ratios), better),
-        detectable=detectable, runs=(len(ratios), len(ratios)), p=p,
+        change=own_change(cost, better), interval=own_interval(_interval(ratios), better),
+        detectable=detectable, runs=(len(ratios), len(ratios)), p=p, statistic=pairs.statistic,
     )  # fmt: skip
 
 
@@ -97,8 +100,10 @@ def _p(pairs: Pairs, way: str) -> float:
     return float(stats.wilcoxon(logs, alternative=way, method="exact").pvalue) if any(logs) else 1.0
 
 
-def _interval(ratios: Sequence[float]) -> tuple[float, float]:
+def _interval(ratios: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % interval of the median change: pairs resampled, percentiles, seeded."""
+    if len(ratios) < 2:
+        return None
     import numpy as np
     from scipy import stats
 

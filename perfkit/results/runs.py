@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Reduce = Callable[[Sequence[float]], float]
 
 T = TypeVar("T")
+# Not measured because of what the machine is or has, not because something is wrong.
+FACTS = frozenset({"unsupported", "oom"})
 # What a gate judges unless told otherwise; a figure that a machine does not have is left out.
 METRICS = ("ttft_s", "tpot_s", "output_tokens_per_s", "peak_allocated_bytes")
 OF_ROUNDS = frozenset(
@@ -130,12 +132,20 @@ def _pairs(
     )
     if not screened:
         return None
-    reduce = steadiest([old for old, _ in (*screened, *confirmed)], max if better else min)
+    best: Reduce = max if better else min
+    reduce = steadiest([old for old, _ in (*screened, *confirmed)], best)
 
     def cost(old: Sequence[float], new: Sequence[float]) -> float:
-        return reduce(old) / reduce(new) if better else reduce(new) / reduce(old)
+        below, above = (reduce(new), reduce(old)) if better else (reduce(old), reduce(new))
+        return above / below if below else math.nan
 
-    made = Pairs(cell, name, tuple(cost(*both) for both in screened), higher_is_better=better)
+    made = Pairs(
+        cell,
+        name,
+        tuple(cost(*both) for both in screened),
+        higher_is_better=better,
+        statistic="best" if reduce is best else "median",
+    )
     if not pairs.is_suspect(made, rule):
         return made
     return replace(made, fresh=tuple(cost(*both) for both in confirmed))
@@ -165,7 +175,7 @@ def _unmeasured(cell: str, stored: Sequence[Document], new: Sequence[Document]) 
         return Judgement(cell, "", NEW, "the baseline has no figures of it") if never else None
     # The reason's numbers, such as free memory, differ from run to run; its verdict does not.
     verdict = reason.partition(":")[0]
-    if never and any(why and why.startswith(verdict) for why in had):
+    if never and verdict in FACTS and all(why and why.startswith(verdict) for why in had):
         return Judgement(cell, "", SAME, f"not measured, as in the baseline: {reason}")
     return Judgement(cell, "", INVALID, reason)
 
@@ -173,13 +183,13 @@ def _unmeasured(cell: str, stored: Sequence[Document], new: Sequence[Document]) 
 def _series(
     cell: str, name: str, baseline: RunSet, new: Document, fresh: Sequence[Document], rule: Rule
 ) -> Series | None:
-    """Return a figure's series; None where the new run and the baseline both have none of it."""
+    """Return a figure's series; None where the baseline has none of it."""
     screening, confirming = (
         [found for run in runs if (found := _usable_rounds(run, cell, name))]
         for runs in (baseline.screening, baseline.confirming)
     )
     mine = _usable_rounds(new, cell, name)
-    if not mine and not screening and not confirming:
+    if not screening and not confirming:
         return None
     better: Reduce = max if name in HIGHER_IS_BETTER else min
     reduce = steadiest((*screening, *confirming), better)
@@ -212,7 +222,8 @@ def steadiest(runs: Sequence[Sequence[float]], best: Reduce) -> Reduce:
     """
 
     def varies(reduce: Reduce) -> float:
-        return metrics.spread([reduce(rounds) for rounds in runs]) or 0.0
+        values = [reduce(rounds) for rounds in runs]
+        return (metrics.spread(values) or 0.0) if all(map(math.isfinite, values)) else math.inf
 
     middle: Reduce = statistics.median
     return min((best, middle), key=varies)
@@ -228,10 +239,10 @@ def rounds_of(cell: Mapping[str, Any], name: str) -> list[float]:
 
     Raises ValueError where the cell's samples cannot be read.
     """
-    if name not in OF_ROUNDS:
-        value = (cell.get("metrics") or {}).get(name)
-        return [] if value is None else [float(value)]
     try:
+        if name not in OF_ROUNDS:
+            value = (cell.get("metrics") or {}).get(name)
+            return [] if value is None else [float(value)]
         case, samples = cell["case"], cell["samples"]
         traces = [
             metrics.Trace(tuple(itertools.accumulate(itls, initial=ttft)))

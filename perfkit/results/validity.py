@@ -6,8 +6,12 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from perfkit.errors import UsageError
+from perfkit.results import store
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from perfkit.results.store import Document
 
@@ -17,6 +21,8 @@ ACCEPTED = frozenset({"ok", "unstable"})
 _BAND = 0.999
 _LEAST_BAND = 0.05
 _ENDS = ("before", "after")
+# Of a session: what two runs that are compared must have in common.
+SETTINGS = ("rounds", "max_warmup")
 
 
 def cells_of(document: Document) -> dict[str, dict[str, Any]]:
@@ -26,8 +32,32 @@ def cells_of(document: Document) -> dict[str, dict[str, Any]]:
 
 
 def machine_key(document: Document) -> str:
-    """Return the key of the machine that a document was measured on."""
-    return str((document["perfkit"].get("machine") or {}).get("key"))
+    """Return the key of the machine that a document was measured on, "unknown" without one."""
+    return str((document["perfkit"].get("machine") or {}).get("key") or "unknown")
+
+
+def settings(run: Document) -> dict[str, Any]:
+    """Return how a run was measured, as far as runs that are compared must be alike."""
+    session = run["perfkit"].get("session") or {}
+    return {name: session.get(name) for name in SETTINGS}
+
+
+def read_run(path: Path) -> Document:
+    """Read a run's result file. Raises UsageError naming the file and what of it is damaged."""
+    run = store.read(path)
+    for name, cell in cells_of(run).items():
+        if not isinstance(cell, dict):
+            raise UsageError(f"{path} is damaged: its cell {name} is no object")
+        for part in ("case", "agreement", "metrics", "samples"):
+            if not isinstance(cell.get(part), dict | None):
+                raise UsageError(f"{path} is damaged: {part} of its cell {name} is no object")
+    try:
+        readings = canaries(run)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is damaged: its canaries cannot be read ({error!r})") from None
+    if any(not 0 < value < math.inf for reading in readings for value in reading.values()):
+        raise UsageError(f"{path} is damaged: a canary is no positive number of seconds")
+    return run
 
 
 def unusable(run: Document, cell_id: str) -> str | None:
@@ -48,18 +78,25 @@ def run_problems(run: Document, stored: Sequence[Document]) -> list[str]:
     keys = sorted({machine_key(one) for one in stored})
     if keys != [machine_key(run)]:
         return [f"measured on {machine_key(run)}, the baseline on {', '.join(keys)}"]
+    mine, theirs = settings(run), settings(stored[0])
+    if mine != theirs:
+        return [f"measured with {mine}, the baseline with {theirs}"]
     bands = canary_bands(stored)
     readings = canaries(run)
-    if len(readings) < len(_ENDS) or not bands:
+    if len(readings) != len(_ENDS) or not bands:
         have = f"{len(readings)} canary readings, {len(bands)} canaries in the baseline"
         return [f"{have}: expected readings before and after the cells (--perfkit-canaries)"]
     return [
-        f"the {name} canary took {reading[name] * 1e3:.2f} ms {end} the cells, in the baseline "
+        f"the {name} canary took {_ms(reading.get(name))} {end} the cells, in the baseline "
         f"{low * 1e3:.2f} to {high * 1e3:.2f}"
         for name, (low, high) in bands.items()
         for end, reading in zip(_ENDS, readings, strict=True)
         if not low <= reading.get(name, math.nan) <= high
     ]
+
+
+def _ms(seconds: float | None) -> str:
+    return "no reading" if seconds is None else f"{seconds * 1e3:.2f} ms"
 
 
 def canaries(run: Document) -> list[dict[str, float]]:

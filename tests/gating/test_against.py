@@ -31,7 +31,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_another_commit_is_checked_out_beside_this_one_and_gone_after(repository: Path) -> None:
     (repository / "file").write_text("not committed", encoding="utf-8")
-    with checkout("HEAD~1") as place:
+    with checkout("HEAD~1", repository) as place:
         assert (place / "file").read_text(encoding="utf-8") == "one"
         assert environment(place)["PYTHONPATH"].split(os.pathsep)[0] == str(place)
     assert not place.exists()
@@ -40,14 +40,18 @@ def test_another_commit_is_checked_out_beside_this_one_and_gone_after(repository
     assert len(listed.stdout.splitlines()) == 1
 
 
-@pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize("revision", ["nowhere", "--help"])
-def test_a_revision_that_is_none_is_refused(revision: str) -> None:
-    with pytest.raises(UsageError, match="--against: git rev-parse failed"), checkout(revision):
+def test_a_revision_that_is_none_is_refused(repository: Path, revision: str) -> None:
+    with (
+        pytest.raises(UsageError, match="--against: git rev-parse failed"),
+        checkout(revision, repository),
+    ):
         pass
 
 
-def test_a_folder_without_git_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="--against: git rev-parse failed"), checkout("HEAD"):
+def test_a_folder_without_git_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="--against: git rev-parse failed"),
+        checkout("HEAD", tmp_path),
+    ):
         pass

@@ -7,7 +7,7 @@ import pytest
 
 from perfkit.errors import UsageError
 from perfkit.gating import baseline
-from perfkit.gating.accept import entry_of
+from perfkit.reporting.baseline_log import entry_of
 from perfkit.results.gate import Rule
 from perfkit.results.runs import RunSet
 from tests.results.runs_made import CELL, KEY, run, stored
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+LIKE = {"rounds": 2, "max_warmup": 1}
 FACTORS = (1.0, 1.01, 0.99, 1.005, 0.995, 1.002, 0.998, 1.003, 0.997)
 
 
@@ -34,7 +35,7 @@ def test_a_third_of_the_runs_screens_and_no_run_is_in_both(tmp_path: Path) -> No
     made: list[int] = []
     folder = baseline.folder_of(tmp_path, KEY, ["configs/gate-cpu.toml"])
     assert folder == tmp_path / KEY / "gate-cpu"
-    place = baseline.record(folder, 15, writer(made), resume=False, say=lambda _: None)
+    place = baseline.record(folder, 15, writer(made), like=LIKE, resume=False, say=lambda _: None)
     assert place == tmp_path / KEY / "gate-cpu.candidate"
     assert made == list(range(1, 16))
     runs = baseline.load(place)
@@ -53,16 +54,52 @@ def test_an_interrupted_recording_goes_on(tmp_path: Path) -> None:
         return writer(made)(path, number)
 
     with pytest.raises(KeyboardInterrupt):
-        baseline.record(folder, 9, dies, resume=False, say=lambda _: None)
+        baseline.record(folder, 9, dies, like=LIKE, resume=False, say=lambda _: None)
     with pytest.raises(UsageError, match="holds runs already: --resume goes on"):
-        baseline.record(folder, 9, writer(made), resume=False, say=lambda _: None)
-    baseline.record(folder, 9, writer(made), resume=True, say=lambda _: None)
+        baseline.record(folder, 9, writer(made), like=LIKE, resume=False, say=lambda _: None)
+    baseline.record(folder, 9, writer(made), like=LIKE, resume=True, say=lambda _: None)
     assert made == list(range(1, 10))
+
+
+def test_runs_measured_otherwise_are_not_gone_on_with(tmp_path: Path) -> None:
+    folder = tmp_path / "gate-cpu"
+    baseline.record(folder, 9, writer([]), like=LIKE, resume=False, say=lambda _: None)
+    other = LIKE | {"rounds": 5}
+    made: list[int] = []
+    with pytest.raises(UsageError, match=r"measured with .*now asked"):
+        baseline.record(folder, 12, writer(made), like=other, resume=True, say=lambda _: None)
+    assert made == []
+
+
+def test_an_unfinished_candidate_is_not_accepted(tmp_path: Path) -> None:
+    folder = tmp_path / "gate-cpu"
+
+    def dies(path: Path, number: int) -> dict[str, Any]:
+        if number == 5:
+            raise KeyboardInterrupt
+        return writer([])(path, number)
+
+    with pytest.raises(KeyboardInterrupt):
+        baseline.record(folder, 9, dies, like=LIKE, resume=False, say=lambda _: None)
+    with pytest.raises(UsageError, match="is not finished: 2 screening runs"):
+        baseline.load_whole(baseline.candidate_of(folder))
+
+
+def test_a_replacement_that_was_killed_half_way_is_mended(tmp_path: Path) -> None:
+    folder, aside = tmp_path / "gate-cpu", tmp_path / "gate-cpu.replaced"
+    for number in range(2):
+        baseline.record(folder, 9, writer([]), like=LIKE, resume=False, say=lambda _: None)
+        if number:
+            folder.rename(aside)
+        baseline.replace(folder, f"## entry {number}\n")
+    log = (folder / baseline.LOG).read_text(encoding="utf-8")
+    assert "## entry 0" in log
+    assert not aside.exists()
 
 
 def test_too_few_runs_are_refused_before_any_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--runs 8: expected 9 at least"):
-        baseline.record(tmp_path / "x", 8, writer([]), resume=False, say=lambda _: None)
+        baseline.record(tmp_path / "x", 8, writer([]), like=LIKE, resume=False, say=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +114,7 @@ def test_too_few_runs_are_refused_before_any_is_made(tmp_path: Path) -> None:
 def test_a_set_that_does_not_hold_together_is_refused(
     tmp_path: Path, content: str, words: str
 ) -> None:
-    baseline.record(tmp_path / "b", 9, writer([]), resume=False, say=lambda _: None)
+    baseline.record(tmp_path / "b", 9, writer([]), like=LIKE, resume=False, say=lambda _: None)
     bad = tmp_path / "b.candidate" / "confirming" / "0010_run.json"
     bad.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=words) as error:
@@ -94,7 +131,7 @@ def test_an_accepted_candidate_takes_the_place_and_the_log_grows(tmp_path: Path)
     folder = tmp_path / "gate-cpu"
     for number, reason in enumerate(("first", "second")):
         how = {"e2e_s": (0.3 + number,) * 2}
-        baseline.record(folder, 9, writer([], **how), resume=False, say=lambda _: None)
+        baseline.record(folder, 9, writer([], **how), like=LIKE, resume=False, say=lambda _: None)
         baseline.replace(folder, f"## {reason}\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gate-cpu"]
     log = (folder / baseline.LOG).read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perfkit.gating.fresh import InvalidRunError
 from perfkit.gating.session import against_baseline, against_version
 from perfkit.results import gate
 from perfkit.results.outcome import Asked
@@ -94,6 +95,29 @@ def test_drift_while_confirming_is_invalid_too(said: list[str]) -> None:
 def test_without_runs_to_confirm_a_suspect_is_inconclusive(said: list[str]) -> None:
     machine = Machine(only(OTHER, e2e_s=(0.36, 0.37)))
     assert against_baseline(ASKED, BASE, machine, said.append).exit_code == 4
+
+
+def test_a_run_that_died_is_made_again_and_then_invalid(said: list[str]) -> None:
+    def dies(_: Sequence[str]) -> None:
+        raise InvalidRunError(["a run ended with -11"])
+
+    found = against_baseline(ASKED, BASE, dies, said.append)
+    assert (found.exit_code, found.runs, found.problems) == (3, 2, ("a run ended with -11",))
+
+
+def test_one_confirming_run_is_too_few_and_no_crash(said: list[str]) -> None:
+    slow = only(OTHER, e2e_s=(0.36, 0.37), ttft_s=0.12)
+    found = against_baseline(ASKED, BASE, Machine(slow, slow), said.append)
+    assert found.exit_code == 4
+    changed = [one for one in found.judgements if one.p is not None]
+    assert all(one.interval is None for one in changed)
+    assert "too few runs confirm: a change of" in str(changed[0].reason)
+
+
+def test_nothing_compared_is_never_green(said: list[str]) -> None:
+    cells = {"cells": (CELL, OTHER), "verdict": "unsupported"}
+    base = RunSet(tuple(stored(5, **cells)), tuple(stored(10, **cells)))
+    assert against_baseline(ASKED, base, Machine(run(**cells)), said.append).exit_code == 3
 
 
 def test_no_run_at_all_is_invalid(said: list[str]) -> None:

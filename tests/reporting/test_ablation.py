@@ -30,11 +30,12 @@ def test_a_refused_pair_stands_in_the_table_with_its_reason() -> None:
 
 def test_the_quoted_gain_is_said_to_hold_where_it_does_and_why() -> None:
     text = "\n".join(report.quoted(ablate(RUNS)))
-    assert "latency per token: holds for 1 of 1 pairs (torch-eager llama2-7b" in text
-    assert "prompts of 512 tokens, prefill 7 % of nofmha's time" in text
+    assert "latency per token: holds for 1 of 1 pairs, where prefill was 7 % of nofmha's" in text
+    assert "TPOT by -40 %: torch-eager llama2-7b bf16 b8 p512 n64  fmha." in text
     none = "\n".join(report.quoted(ablate([run(0.0195)])))
-    assert "latency per token: holds for none of 1 pairs" in none
-    assert "where tokens/s gains less" in none
+    assert "tokens/s: holds for none of 1 pairs." in none
+    assert "tokens/s: does not hold for 1 of 1 pairs" in none
+    assert "a decode step has one query row" in none
     assert "No pair here can say anything" in report.quoted(ablate([SAME]))[0]
 
 

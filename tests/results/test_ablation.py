@@ -81,6 +81,12 @@ def test_an_arm_whose_rounds_vary_too_much_is_refused() -> None:
     assert (mended.refused, mended.changes["tpot_s"].runs) == (None, 1)
 
 
+def test_a_nofmha_arm_that_ran_a_fused_kernel_is_refused() -> None:
+    other = {"fmha_cutlass": 32}
+    (pair,) = ablate([document(arm("nofmha", FUSED_KERNELS), arm("fmha", other))])
+    assert pair.refused == "nofmha ran flash: it is not without fused attention"
+
+
 def test_arms_of_different_runs_are_no_pair() -> None:
     apart = [document(arm("nofmha", PLAIN_KERNELS)), document(arm("fmha", FUSED_KERNELS))]
     (pair,) = ablate(apart)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from perfkit.errors import UsageError
 from perfkit.results import gate
 from perfkit.results.gate import Rule, Series, fresh_runs, is_suspect, judge
 
@@ -123,7 +124,7 @@ def test_many_suspects_are_judged_together() -> None:
     [
         (replace(QUIET, screening=()), "0 screening runs in the baseline, expected 3"),
         (replace(QUIET, confirming=(1.0,)), "1 confirming runs in the baseline, expected 3"),
-        (replace(QUIET, new=math.nan), "holds nan, expected positive numbers"),
+        (replace(QUIET, new=math.nan), "the new run has no value of it"),
         (replace(QUIET, new=0.0), "holds 0.0, expected positive numbers"),
         (replace(QUIET, fresh=(1.0, -1.0)), "holds -1.0"),
         (replace(QUIET, screening=(1.0, math.inf, 1.0)), "holds inf"),
@@ -136,6 +137,20 @@ def test_what_cannot_be_compared_is_invalid_and_says_why(series: Series, words: 
     assert found.verdict == gate.INVALID
     assert words in str(found.reason)
     assert not is_suspect(series, RULE)
+
+
+@pytest.mark.parametrize("rule", [{"q": 0}, {"q": 1}, {"limit": -1}, {"detect": 0}])
+def test_a_rule_that_judges_nothing_is_refused(rule: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="expected a share over 0 and under 1"):
+        Rule(**rule)
+
+
+def test_a_large_change_that_too_few_runs_confirm_is_inconclusive() -> None:
+    # 1 of C(12, 2) = 66 orders, adjusted over four suspects: 0.06.
+    one = replace(QUIET, new=1.3, fresh=(1.3, 1.31))
+    found = judge([one, *[replace(QUIET, new=1.3, fresh=CONFIRMING[:2])] * 3], RULE)
+    assert found[0].verdict == gate.INCONCLUSIVE
+    assert "too few runs confirm" in str(found[0].reason)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +210,7 @@ def test_scaling_both_sides_changes_no_verdict(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_worse_sample_never_improves_a_verdict(seed: int) -> None:
-    rank = {gate.IMPROVED: 0, gate.SAME: 1, gate.INCONCLUSIVE: 1, gate.REGRESSED: 2}
+    rank = {gate.IMPROVED: 0, gate.SAME: 1, gate.INCONCLUSIVE: 2, gate.REGRESSED: 3}
     for series in made_up(seed):
         by = 1 / 1.5 if series.higher_is_better else 1.5
         before = rank[verdict(series)]

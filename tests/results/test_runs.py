@@ -69,6 +69,13 @@ def test_what_neither_side_could_measure_is_the_same() -> None:
     assert compare(base, run(verdict="crash"), (), TIMES, RULE).others[0].verdict == gate.INVALID
 
 
+@pytest.mark.parametrize("verdict", ["throttled", "diverged", "crash", "clock_mismatch"])
+def test_what_is_wrong_on_both_sides_is_invalid_not_the_same(verdict: str) -> None:
+    base = RunSet(tuple(stored(5, verdict=verdict)), tuple(stored(10, verdict=verdict)))
+    (found,) = compare(base, run(verdict=verdict), (), TIMES, RULE).others
+    assert found.verdict == gate.INVALID
+
+
 def test_a_confirming_run_that_went_wrong_makes_its_cell_invalid() -> None:
     slow, wrong = run(e2e_s=(0.4, 0.41)), run(verdict="diverged")
     found = compare(BASE, slow, [slow, wrong], TIMES, RULE)
@@ -86,7 +93,21 @@ def test_baseline_runs_that_went_wrong_are_left_out() -> None:
 def test_a_figure_that_is_gone_is_invalid() -> None:
     base = RunSet(tuple(stored(5, peak=100)), tuple(stored(10, peak=100)))
     found = compare(base, run(peak=None), (), ("peak_allocated_bytes",), RULE)
-    assert gate.judge(found.series, RULE)[0].verdict == gate.INVALID
+    (judged,) = gate.judge(found.series, RULE)
+    assert (judged.verdict, judged.reason) == (gate.INVALID, "the new run has no value of it")
+
+
+def test_a_figure_that_only_the_new_run_has_is_left_out() -> None:
+    found = compare(BASE, run(peak=100), (), runs.METRICS, RULE)
+    assert [one.metric for one in found.series] == list(TIMES)
+
+
+def test_nan_in_the_baseline_is_invalid_in_words() -> None:
+    torn = RunSet((*stored(4), run(ttft_s=float("nan"))), tuple(stored(10)))
+    found = gate.judge(compare(torn, run(), (), ("ttft_s",), RULE).series, RULE)
+    assert (found[0].verdict, found[0].reason) == (
+        gate.INVALID, "holds nan, expected positive numbers"
+    )  # fmt: skip
 
 
 def test_memory_that_grew_is_a_regression_without_any_noise() -> None:

@@ -64,8 +64,9 @@ def _row(
     higher = name in HIGHER_IS_BETTER
     base, fresh = ([1 / x for x in one] if higher else list(one) for one in (was, found))
     cost = statistics.median(fresh) / statistics.median(base) - 1
-    low, high = interval_of(base, fresh)
-    ends = own_interval(low, high, higher)
+    found_interval = interval_of(base, fresh)
+    low, high = found_interval or (0.0, 0.0)
+    ends = own_interval(found_interval, higher)
     word = "worse" if low > rule.limit else "better" if high < -rule.limit else ""
-    between = f"{percent(ends[0])} to {percent(ends[1])}"
+    between = f"{percent(ends[0])} to {percent(ends[1])}" if ends else DASH
     return (*middles, percent(own_change(cost, higher)), between, spread, word)
