@@ -83,6 +83,7 @@ def slim(arm: str, run: dict[str, Any]) -> dict[str, Any]:
                 "case": cell["case"],
                 "verdict": cell["verdict"],
                 "agreement": {"status": (cell.get("agreement") or {}).get("status")},
+                "telemetry": {"cpu_wait_share": rounded(waited(cell))},
                 "metrics": {"peak_allocated_bytes": metrics_of(cell).get("peak_allocated_bytes")},
                 "samples": rounded(
                     {
@@ -99,6 +100,11 @@ def slim(arm: str, run: dict[str, Any]) -> dict[str, Any]:
 def metrics_of(cell: dict[str, Any]) -> dict[str, Any]:
     """Return a cell's figures, none where it was not timed."""
     return cell.get("metrics") or {}
+
+
+def waited(cell: dict[str, Any]) -> float:
+    """Return the share of its timed rounds in which a cell waited for a CPU, 0 if not known."""
+    return (cell.get("telemetry") or {}).get("cpu_wait_share") or 0.0
 
 
 def rounded(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perfkit.backends import backend
 from perfkit.cases import check_positions
 from perfkit.errors import first_line
+from perfkit.machine.contention import cpu_wait_s
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, energy_j
 from perfkit.measurement import figures, kernels
 from perfkit.measurement.clock import round_clock
@@ -190,8 +191,10 @@ def _timed(
 
     lab.clock.bind(round_clock(lab.device, case.new_tokens))
     energy_before = energy_j(lab.gpu_uuid) if lab.gpu_uuid else "no GPU"
+    waited_before = cpu_wait_s()
     start = time.monotonic()
     rounds(target, setup=setup, rounds=lab.settings.rounds)
+    wall_s, waited_after = time.monotonic() - start, cpu_wait_s()
     energy_after = energy_j(lab.gpu_uuid) if lab.gpu_uuid else "no GPU"
     # What the rounds allocated is still held, so a sample a moment later still sees it.
     time.sleep(max(0.0, start + SHORTEST_WINDOW_S - time.monotonic()) if lab.sampler else 0.0)
@@ -204,6 +207,8 @@ def _timed(
         host_s=tuple(lab.clock.host_s),
         window=lab.sampler.window(start, end) if lab.sampler else None,
         energy=(energy_before, energy_after),
+        cpu_wait=(waited_before, waited_after),
+        wall_s=wall_s,
     )
 
 

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """The raw readings of all timed rounds; ``energy`` is joules before and after, or reasons."""
+    """The raw readings of all timed rounds, which took ``wall_s`` seconds in all.
+
+    ``energy`` is joules before and after, ``cpu_wait`` seconds waited for a CPU, or reasons.
+    """
 
     traces: tuple[Trace, ...]
     device_s: tuple[float, ...]
     host_s: tuple[float, ...]
     window: Window | None
     energy: tuple[float | str, float | str]
+    cpu_wait: tuple[float | str, float | str]
+    wall_s: float
 
 
 def fill(
@@ -57,7 +62,7 @@ def fill(
         "device_s": list(measured.device_s),
         "host_e2e_s": list(measured.host_s),
     }
-    details["telemetry"] = _telemetry(measured.window)
+    details["telemetry"] = _telemetry(measured.window) | _contention(measured, details["absent"])
     bits = measured.window.throttle_bits if measured.window else None
     return doubt(
         throttled=throttle_names((bits or 0) & THROTTLE_BITS),
@@ -150,6 +155,15 @@ def _quantiles(traces: tuple[Trace, ...]) -> dict[str, Any]:
         if any(trace.itl_s for trace in traces)
         else dict.fromkeys(("p50", "p90", "p99")),
     }
+
+
+def _contention(measured: Measured, absent: dict[str, str]) -> dict[str, float | None]:
+    """Return the share of the rounds' time in which the process waited for a CPU."""
+    before, after = measured.cpu_wait
+    if isinstance(before, str) or isinstance(after, str):
+        absent["cpu_wait_share"] = str(after if isinstance(after, str) else before)
+        return {"cpu_wait_share": None}
+    return {"cpu_wait_share": (after - before) / measured.wall_s}
 
 
 def _telemetry(window: Window | None) -> dict[str, Any]:

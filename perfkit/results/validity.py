@@ -21,6 +21,7 @@ ACCEPTED = frozenset({"ok", "unstable"})
 _BAND = 0.999
 _LEAST_BAND = 0.05
 _ENDS = ("before", "after")
+_CPU_WAIT_LIMIT = 0.05
 # Of a session: what two runs that are compared must have in common.
 SETTINGS = ("rounds", "max_warmup")
 
@@ -48,7 +49,7 @@ def read_run(path: Path) -> Document:
     for name, cell in cells_of(run).items():
         if not isinstance(cell, dict):
             raise UsageError(f"{path} is damaged: its cell {name} is no object")
-        for part in ("case", "agreement", "metrics", "samples"):
+        for part in ("case", "agreement", "metrics", "samples", "telemetry"):
             if not isinstance(cell.get(part), dict | None):
                 raise UsageError(f"{path} is damaged: {part} of its cell {name} is no object")
     try:
@@ -81,6 +82,9 @@ def run_problems(run: Document, stored: Sequence[Document]) -> list[str]:
     mine, theirs = settings(run), settings(stored[0])
     if mine != theirs:
         return [f"measured with {mine}, the baseline with {theirs}"]
+    crowded = _crowded(run)
+    if crowded:
+        return [crowded]
     bands = canary_bands(stored)
     readings = canaries(run)
     if len(readings) != len(_ENDS) or not bands:
@@ -93,6 +97,22 @@ def run_problems(run: Document, stored: Sequence[Document]) -> list[str]:
         for end, reading in zip(_ENDS, readings, strict=True)
         if not low <= reading.get(name, math.nan) <= high
     ]
+
+
+def _crowded(run: Document) -> str | None:
+    """Say in which cells other processes took the CPU away; canaries miss what comes between."""
+    shares = {
+        name: share
+        for name, cell in cells_of(run).items()
+        if (share := (cell.get("telemetry") or {}).get("cpu_wait_share") or 0) > _CPU_WAIT_LIMIT
+    }
+    if not shares:
+        return None
+    worst = max(shares, key=lambda name: shares[name])
+    return (
+        f"other processes ran: {len(shares)} of {len(cells_of(run))} cells waited for a CPU for over "
+        f"{_CPU_WAIT_LIMIT:.0%} of their timed rounds, {worst} for {shares[worst]:.0%}"
+    )
 
 
 def _ms(seconds: float | None) -> str:
