@@ -110,7 +110,7 @@ def _crowded(run: Document) -> str | None:
         return None
     worst = max(shares, key=lambda name: shares[name])
     return (
-        f"other processes ran: {len(shares)} of {len(cells_of(run))} cells waited for a CPU for over "
+        f"other processes ran: {len(shares)} of {len(cells_of(run))} cells waited for a CPU over "
         f"{_CPU_WAIT_LIMIT:.0%} of their timed rounds, {worst} for {shares[worst]:.0%}"
     )
 
