@@ -19,7 +19,7 @@ from perfkit.results import store
 from perfkit.results.gate import Rule
 from perfkit.results.outcome import Asked, Outcome
 from perfkit.results.runs import METRICS, OF_ROUNDS, OF_RUNS, RunSet
-from perfkit.results.validity import cells_of, read_run, settings
+from perfkit.results.validity import cells_of, crowded, read_run, settings
 from perfkit.running import chosen
 from perfkit.suite import Measuring
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from perfkit.results.store import Document
 
     Say = Callable[[str], None]
+
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,14 @@ def record(what: Measuring, root: Path, count: int, *, resume: bool, say: Say) -
     store.check_writable(root)
 
     def measure(path: Path, number: int) -> Document:
-        return fresh_run(what, ids, path, seed=what.seed + number)
+        for _ in range(_TRIES):
+            run = fresh_run(what, ids, path, seed=what.seed + number)
+            busy = crowded(run)
+            if busy is None:
+                return run
+            path.unlink()
+            say(f"run {number} is no baseline: {busy}")
+        raise UsageError(f"run {number} was disturbed {_TRIES} times: go on when it is quieter")
 
     like = {"rounds": what.rounds, "max_warmup": what.max_warmup}
     return baseline.record(folder, count, measure, like=like, resume=resume, say=say)

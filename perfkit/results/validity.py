@@ -82,9 +82,8 @@ def run_problems(run: Document, stored: Sequence[Document]) -> list[str]:
     mine, theirs = settings(run), settings(stored[0])
     if mine != theirs:
         return [f"measured with {mine}, the baseline with {theirs}"]
-    crowded = _crowded(run)
-    if crowded:
-        return [crowded]
+    if busy := crowded(run):
+        return [busy]
     bands = canary_bands(stored)
     readings = canaries(run)
     if len(readings) != len(_ENDS) or not bands:
