@@ -98,7 +98,7 @@ def run_problems(run: Document, stored: Sequence[Document]) -> list[str]:
     ]
 
 
-def _crowded(run: Document) -> str | None:
+def crowded(run: Document) -> str | None:
     """Say in which cells other processes took the CPU away; canaries miss what comes between."""
     shares = {
         name: share
