@@ -24,7 +24,7 @@ _MEANINGS = {
     0: "nothing regressed",
     1: "REGRESSED",
     3: "not comparable: INVALID or MISSING",
-    4: "INCONCLUSIVE: too much noise to say",
+    4: "INCONCLUSIVE: noise hides what should be seen",
 }
 
 

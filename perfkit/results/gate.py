@@ -176,21 +176,19 @@ def settle(
     if abs(cost) > (rule.detect if enough else rule.limit):
         few = "" if enough else "too few runs confirm: "
         return INCONCLUSIVE, f"{few}a change of {abs(cost):.1%} that may be chance", p
-    return *unchanged(detectable, rule), p
+    return unchanged(detectable, rule), None, p
 
 
-def unchanged(detectable: float, rule: Rule) -> tuple[str, str | None]:
-    """Return SAME where a change that matters would have been seen, else INCONCLUSIVE and why."""
-    if detectable <= rule.detect:
-        return SAME, None
-    return INCONCLUSIVE, f"its runs vary too much: {detectable:.1%} would be seen at the least"
+def unchanged(detectable: float, rule: Rule) -> str:
+    """Return SAME where a change that matters would have been seen, else INCONCLUSIVE."""
+    return SAME if detectable <= rule.detect else INCONCLUSIVE
 
 
 def _from_screen(series: Series, rule: Rule) -> Judgement:
     cost = _screened(series)
     screening = _costs(series, series.screening)
     detectable = threshold(series, rule) + above(rule.power, screening, 1)
-    verdict, reason = unchanged(detectable, rule)
+    verdict, reason = unchanged(detectable, rule), None
     if is_suspect(series, rule):
         verdict = INCONCLUSIVE
         reason = f"looks {'worse' if cost > 0 else 'better'}, and no further run confirmed it"

@@ -75,7 +75,7 @@ def _verdict(pairs: Pairs, rule: Rule, tests: Sequence[float] | None, suspects: 
     elif is_suspect(pairs, rule):
         verdict, reason = INCONCLUSIVE, "looks changed, and no further pair confirmed it"
     else:
-        verdict, reason = unchanged(detectable, rule)
+        verdict, reason = unchanged(detectable, rule), None
     return Judgement(
         pairs.cell, pairs.metric, verdict, reason,
         change=own_change(cost, better), interval=own_interval(_interval(ratios), better),
