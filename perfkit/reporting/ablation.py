@@ -91,12 +91,13 @@ def quoted(pairs: Sequence[Pair]) -> list[str]:
 def _holds(what: str, pairs: Sequence[Pair], held: Sequence[bool | None]) -> list[str]:
     """Return a line on the pairs for which the quoted gain holds, and one on the others."""
     lines = []
-    for wanted, words in ((True, "holds"), (False, "does not hold")):
+    told_of = ((True, "holds"), (False, "does not hold"), (None, "is open, by its interval,"))
+    for wanted, words in told_of:
         some = [pair for pair, holds in zip(pairs, held, strict=True) if holds is wanted]
         if some:
             names = "; ".join(_label(pair) for pair in some)
             lines.append(f"- {what}: {words} for {len(some)} of {len(pairs)} pairs, {_why(some)}"
-                         f"{'' if wanted else _decode(some)}: {names}.")  # fmt: skip
+                         f"{_decode(some) if wanted is False else ''}: {names}.")  # fmt: skip
         elif wanted:
             lines.append(f"- {what}: holds for none of {len(pairs)} pairs.")
     return lines

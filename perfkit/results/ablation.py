@@ -11,7 +11,7 @@ from perfkit import metrics
 from perfkit.results.validity import cells_of, machine_key, unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from perfkit.results.store import Document
 
@@ -38,6 +38,12 @@ class Change:
     runs: int
 
 
+def _decided(change: Change, holds: Callable[[float], bool]) -> bool | None:
+    """Return what the whole interval says, the value where there is no interval; else None."""
+    found = {holds(end) for end in change.interval or (change.value,)}
+    return found.pop() if len(found) == 1 else None
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two arms that differ in attention alone, on one machine.
@@ -59,15 +65,15 @@ class Pair:
 
     @property
     def lower_latency(self) -> bool | None:
-        """Whether latency per token fell by about what is quoted; None where nothing is known."""
+        """Whether latency per token fell by about what is quoted; None where that is open."""
         change = self.changes.get("tpot_s")
-        return None if change is None else change.value <= _TPOT_AT_MOST
+        return None if change is None else _decided(change, lambda x: x <= _TPOT_AT_MOST)
 
     @property
     def more_tokens(self) -> bool | None:
-        """Whether token/s rose by about what is quoted; None where nothing is known."""
+        """Whether token/s rose by about what is quoted; None where that is open."""
         change = self.changes.get("output_tokens_per_s")
-        return None if change is None else 1 + change.value >= _RATE_AT_LEAST
+        return None if change is None else _decided(change, lambda x: 1 + x >= _RATE_AT_LEAST)
 
 
 def ablate(documents: Sequence[Document]) -> list[Pair]:

@@ -104,6 +104,11 @@ def test_every_provider_is_held_against_nofmha() -> None:
     ]
 
 
+def test_an_interval_over_the_limit_leaves_the_quoted_gain_open() -> None:
+    (pair,) = ablate([run(0.0150), run(0.0149), run(0.0160)])
+    assert pair.lower_latency is None
+
+
 @pytest.mark.parametrize(("tpot_s", "holds"), [(0.0150, True), (0.0155, False)])
 def test_the_quoted_gain_is_judged_with_a_fifth_of_tolerance(tpot_s: float, holds: bool) -> None:
     (pair,) = ablate([run(tpot_s)])
