@@ -59,13 +59,13 @@ ARMS = {
 }
 
 
-def make_model(folder: Path, base: str, more_layers: int, device: str) -> Path:
+def make_model(folder: Path, base: str, more_layers: int) -> Path:
     """Save the base model with some layers more; the layers that both have hold equal weights."""
     place = folder / "model"
     if not (place / "config.json").is_file():
         arch = replace(ARCHITECTURES[base], layers=ARCHITECTURES[base].layers + more_layers)
         source = replace(models.find(base), arch=arch)
-        models.build(source, "bf16", device).save_pretrained(place)
+        models.build(source, "bf16", "cpu").save_pretrained(place)
     return place
 
 
@@ -145,8 +145,7 @@ def make_run(out: Path, arm: Arm, name: str, number: int, asked: argparse.Namesp
     output = out / name / f"{number:03}.json"
     if output.is_file():
         return output
-    device = "cuda" if asked.device == "gpu" else "cpu"
-    model = make_model(out / "models" / name, asked.base, arm.more_layers, device)
+    model = make_model(out / "models" / name, asked.base, arm.more_layers)
     what = Measuring(
         (f"gate-{asked.device}",), model, asked.device, None,
         rounds=asked.rounds, max_warmup=2, seed=0, for_gate=True,
