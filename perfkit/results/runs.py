@@ -133,7 +133,8 @@ def _pairs(
     if not screened:
         return None
     best: Reduce = max if better else min
-    reduce = steadiest([old for old, _ in (*screened, *confirmed)], best)
+    # By the screening alone: a suspect must stay one when its confirming pairs are there.
+    reduce = steadiest([old for old, _ in screened], best)
 
     def cost(old: Sequence[float], new: Sequence[float]) -> float:
         below, above = (reduce(new), reduce(old)) if better else (reduce(old), reduce(new))

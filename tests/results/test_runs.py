@@ -132,6 +132,17 @@ def test_damaged_samples_are_invalid_not_a_crash() -> None:
     assert "samples cannot be read" in str(found.others[0].reason)
 
 
+def test_confirming_pairs_do_not_change_what_is_compared() -> None:
+    # The screening's best rounds vary least; bursts in the confirming pairs would favour medians.
+    screening = [
+        (run(e2e_s=(0.3, 0.3 + k, 0.4 + k)), run(e2e_s=(0.36, 0.9, 0.9))) for k in range(3)
+    ]
+    fresh = [(run(e2e_s=(0.2 + k / 10, 2.0, 2.0)), run(e2e_s=(0.36, 2.0, 2.0))) for k in range(8)]
+    (found,) = compare_pairs(screening, fresh, ("e2e_s",), RULE).pairs
+    assert found.statistic == "best"
+    assert len(found.fresh) == 8
+
+
 def test_a_pair_without_figures_is_left_out_of_its_part() -> None:
     slow, bare = (run(), run(e2e_s=(0.36, 0.36))), (run(), run(e2e_s=()))
     (found,) = compare_pairs([slow, bare, slow, slow], [slow] * 8, ("e2e_s",), RULE).pairs
