@@ -178,7 +178,7 @@ def _measuring_of(runs: RunSet) -> dict[str, Any]:
     found = settings(runs.runs[0])
     if None in found.values():
         raise UsageError(f"the baseline does not say how it was measured ({found}): record it anew")
-    return {name: found[name] for name in ("rounds", "max_warmup")}
+    return found
 
 
 def _runner(

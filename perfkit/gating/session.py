@@ -10,7 +10,7 @@ from perfkit.gating.fresh import InvalidRunError
 from perfkit.results import gate, pairs, runs
 from perfkit.results.gate import INVALID, Judgement
 from perfkit.results.outcome import Asked, Outcome
-from perfkit.results.validity import run_problems
+from perfkit.results.validity import crowded, run_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,8 +89,8 @@ def against_version(asked: Asked, old: Measure, new: Measure, seed: int, say: Sa
     Which of a pair runs first is drawn from ``seed``.
     """
     order = random.Random(seed)  # noqa: S311  (an order)
-    # Drift meets both sides of a pair alike, so no canary speaks against a run.
-    sides = [Checked(one, lambda _: (), 0, say) for one in (old, new)]
+    # Drift meets both sides of a pair alike, so no canary speaks against a run; a burst does not.
+    sides = [Checked(one, _crowded, asked.retries, say) for one in (old, new)]
 
     def pair(cells: Sequence[str]) -> tuple[Document, Document] | None:
         first = order.randrange(2)
@@ -122,6 +122,11 @@ def _interleaved(
         fresh = _until_none(count, lambda: pair(cells))
         found = runs.compare_pairs(screening, fresh, asked.names, asked.rule)
     return [*pairs.judge(found.pairs, asked.rule), *found.others]
+
+
+def _crowded(run: Document) -> list[str]:
+    busy = crowded(run)
+    return [] if busy is None else [busy]
 
 
 def _cells(

@@ -148,6 +148,16 @@ def test_a_slower_version_is_confirmed_by_more_pairs(said: list[str]) -> None:
     assert len(old.asked) == len(new.asked) == 11
 
 
+def test_a_run_of_a_pair_that_waited_for_a_cpu_is_made_again(said: list[str]) -> None:
+    old, new = both(0.3, 0.3)
+    busy = run(cells=(CELL, OTHER), e2e_s=(0.9, 0.9))
+    for cell in busy["perfkit"]["cells"].values():
+        cell["telemetry"] = {"cpu_wait_share": 0.4}
+    new.runs.insert(0, busy)
+    found = against_version(ASKED, old, new, 0, said.append)
+    assert (found.exit_code, len(old.asked), len(new.asked)) == (0, 3, 4)
+
+
 def test_which_of_a_pair_runs_first_is_drawn() -> None:
     order: list[str] = []
 
