@@ -21,13 +21,14 @@ from perfkit.results.record import SCHEMA, WITHOUT_FIGURES, Result
 from perfkit.results.store import Document, Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from perfkit.cases import Case
     from perfkit.measurement.cell import Rounds
     from perfkit.measurement.lab import Lab
 
 SITTING = pytest.StashKey["Sitting"]()
+_SHOWN = 24  # arguments of a command that its file keeps
 
 
 class Sitting:
@@ -85,7 +86,8 @@ class Sitting:
 
     def record(self, result: Result, fixture: Any) -> None:
         """Keep a verdict, in the journal too."""
-        cell = result.to_json() | {"session": self._id}
+        # One sweep may be gone on with on another GPU of the same machine key.
+        cell = result.to_json() | {"session": self._id, "gpu_uuid": self._gpu_uuid()}
         self.cells[result.case.id] = cell
         entry = None
         if fixture is not None and not fixture.has_error and fixture.stats is not None:
@@ -186,6 +188,10 @@ class Sitting:
                 self._canaries.append({})
                 self._warnings.append(f"no canary reading: {first_line(error)}")
 
+    def _gpu_uuid(self) -> str | None:
+        found = gpus() if self.device == "cuda" else ()
+        return found[0].uuid if found else None
+
     def _make_lab(self) -> Lab:
         from perfkit.measurement.lab import Settings, open_lab
 
@@ -200,7 +206,7 @@ class Sitting:
         try:
             return open_lab(
                 device=self.device,
-                gpu_uuid=gpus()[0].uuid if self.device == "cuda" else None,
+                gpu_uuid=self._gpu_uuid(),
                 prompts_file=Path(prompts) if prompts else shipped("data/prompts.txt"),
                 local=local,
                 plan=self.plan,
@@ -226,7 +232,7 @@ class Sitting:
             "session": {
                 "id": self._id,
                 "started": self._started,
-                "command": " ".join(["pytest", *map(str, self._config.invocation_params.args)]),
+                "command": _command(self._config.invocation_params.args),
                 "python": sys.version.split()[0],
                 "seed": self._config.getoption("perfkit_seed"),
                 "device": self.device,
@@ -245,6 +251,13 @@ class Sitting:
             "canaries": self._canaries,
             "cells": self.cells,
         }
+
+
+def _command(arguments: Sequence[object]) -> str:
+    """Return the command that was typed; of a sweep's hundreds of ids only the first."""
+    shown = [str(one) for one in arguments[:_SHOWN]]
+    left = len(arguments) - len(shown)
+    return " ".join(["pytest", *shown, *([f"(and {left} more)"] if left else [])])
 
 
 def _extra_info(cell: Document) -> Document:
