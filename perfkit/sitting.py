@@ -232,7 +232,7 @@ class Sitting:
             "session": {
                 "id": self._id,
                 "started": self._started,
-                "command": _command(self._config.invocation_params.args),
+                "command": _command(self._config.invocation_params.args, self._config.rootpath),
                 "python": sys.version.split()[0],
                 "seed": self._config.getoption("perfkit_seed"),
                 "device": self.device,
@@ -253,9 +253,9 @@ class Sitting:
         }
 
 
-def _command(arguments: Sequence[object]) -> str:
-    """Return the command that was typed; of a sweep's hundreds of ids only the first."""
-    shown = [str(one) for one in arguments[:_SHOWN]]
+def _command(arguments: Sequence[object], root: Path) -> str:
+    """Return the command that was typed, paths from the root; of hundreds of ids only the first."""
+    shown = [str(one).replace(f"{root}/", "").replace(str(root), ".") for one in arguments[:_SHOWN]]
     left = len(arguments) - len(shown)
     return " ".join(["pytest", *shown, *([f"(and {left} more)"] if left else [])])
 
