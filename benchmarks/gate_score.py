@@ -29,7 +29,7 @@ from perfkit.results import store
 from perfkit.results.gate import REGRESSED, Rule
 from perfkit.results.outcome import Asked
 from perfkit.results.runs import METRICS, RunSet
-from perfkit.results.validity import cells_of
+from perfkit.results.store import cells_of
 
 Document = dict[str, Any]
 SCREENING, CONFIRMING = 5, 10

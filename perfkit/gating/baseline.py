@@ -13,7 +13,8 @@ from perfkit.errors import UsageError
 from perfkit.results import store
 from perfkit.results.gate import LEAST_RUNS
 from perfkit.results.runs import RunSet
-from perfkit.results.validity import cells_of, machine_key, read_run, settings
+from perfkit.results.store import cells_of
+from perfkit.results.validity import machine_key, read_run, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

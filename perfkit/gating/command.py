@@ -19,7 +19,8 @@ from perfkit.results import store
 from perfkit.results.gate import Rule
 from perfkit.results.outcome import Asked, Outcome
 from perfkit.results.runs import METRICS, OF_ROUNDS, OF_RUNS, RunSet
-from perfkit.results.validity import cells_of, crowded, read_run, settings
+from perfkit.results.store import cells_of
+from perfkit.results.validity import crowded, read_run, settings
 from perfkit.running import chosen
 from perfkit.suite import Measuring
 

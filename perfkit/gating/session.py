@@ -73,14 +73,14 @@ def _stored(asked: Asked, baseline: RunSet, made: Checked, say: Say) -> list[Jud
     if new is None:
         raise InvalidRunError(["no run was made"])
     found = runs.compare(baseline, new, (), asked.names, asked.rule)
-    suspects = [one for one in found.series if gate.is_suspect(one, asked.rule)]
+    suspects = [one for one in found.figures if gate.is_suspect(one, asked.rule)]
     if suspects:
         stored = min(len(one.confirming) for one in suspects)
         count = gate.fresh_runs(stored, len(suspects), asked.rule)
         cells = _cells(suspects, count, "runs", say)
         fresh = _until_none(count, lambda: made(cells))
         found = runs.compare(baseline, new, fresh, asked.names, asked.rule)
-    return [*gate.judge(found.series, asked.rule), *found.others]
+    return [*gate.judge(found.figures, asked.rule), *found.others]
 
 
 def against_version(asked: Asked, old: Measure, new: Measure, seed: int, say: Say) -> Outcome:
@@ -115,13 +115,13 @@ def _interleaved(
 ) -> list[Judgement]:
     screening = _until_none(pairs.SCREENING, lambda: pair(asked.cells))
     found = runs.compare_pairs(screening, (), asked.names, asked.rule)
-    suspects = [one for one in found.pairs if pairs.is_suspect(one, asked.rule)]
+    suspects = [one for one in found.figures if pairs.is_suspect(one, asked.rule)]
     if suspects:
         count = pairs.needed(len(suspects), asked.rule)
         cells = _cells(suspects, count, "pairs of runs", say)
         fresh = _until_none(count, lambda: pair(cells))
         found = runs.compare_pairs(screening, fresh, asked.names, asked.rule)
-    return [*pairs.judge(found.pairs, asked.rule), *found.others]
+    return [*pairs.judge(found.figures, asked.rule), *found.others]
 
 
 def _crowded(run: Document) -> list[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from perfkit.reporting.drawing import FAINT, INK, WIDTH_IN, tidy
 from perfkit.reporting.gate import percent
 from perfkit.reporting.scene import PALETTE
-from perfkit.reporting.tables import DASH
-from perfkit.results.ablation import QUOTED
+from perfkit.reporting.tables import DASH, markdown_table
+from perfkit.results.ablation import FIGURES, PHASES, QUOTED
 from perfkit.results.validity import machine_key
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ HEADERS = (
     "pair", "attention", "prefill ran", "decode ran", "TTFT", "TPOT", "E2E", "output tok/s",
     "peak memory", "runs",
 )  # fmt: skip
-_FIGURES = ("ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s", "peak_allocated_bytes")
 # What the picture shows, and which way is better.
 _DRAWN = {
     "ttft_s": "TTFT, change in %  (less is better)",
@@ -43,11 +42,12 @@ def rows(pairs: Iterable[Pair]) -> list[tuple[str, ...]]:
     """Return a row of text a pair, as HEADERS name the columns; a refused one says why."""
     made = []
     for pair in pairs:
-        head = (_about(pair.case), str(pair.case["attention"]), *_ran(pair))
+        ran = (f"{before} → {after}" for before, after in (pair.actual[phase] for phase in PHASES))
+        head = (_about(pair.case), str(pair.case["attention"]), *ran)
         if pair.refused is not None:
             made.append((*head, f"refused: {pair.refused}", *[DASH] * 5))
             continue
-        changes = [pair.changes.get(name) for name in _FIGURES]
+        changes = [pair.changes.get(name) for name in FIGURES]
         count = max(change.runs for change in changes if change is not None)
         made.append((*head, *map(told, changes), str(count)))
     return made
@@ -69,11 +69,6 @@ def _about(case: Mapping[str, Any]) -> str:
         f"b{case['batch']} p{case['prompt_len']} n{case['new_tokens']}"
         + (f" tp{case['tp']}" if case["tp"] > 1 else "")
     )
-
-
-def _ran(pair: Pair) -> tuple[str, str]:
-    before, after = zip(*(pair.actual[phase] for phase in ("prefill", "decode")), strict=True)
-    return tuple(f"{a} → {b}" for a, b in zip(before, after, strict=True))  # type: ignore[return-value]
 
 
 def quoted(pairs: Sequence[Pair]) -> list[str]:
@@ -134,9 +129,7 @@ def _span(values: Sequence[float], form: str) -> str:
 def markdown(pairs: Sequence[Pair], documents: Sequence[Document]) -> str:
     """Return the report: what it is of, the quoted gain, and a table."""
     lines = ["# FMHA ablation", "", *_about_runs(documents), "", *quoted(pairs), ""]
-    lines += [f"| {' | '.join(HEADERS)} |", f"|{'---|' * len(HEADERS)}"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows(pairs)]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *markdown_table(HEADERS, rows(pairs)), ""])
 
 
 def html_fragment(pairs: Sequence[Pair], documents: Sequence[Document]) -> str:

@@ -6,10 +6,10 @@ import statistics
 from typing import TYPE_CHECKING
 
 from perfkit.reporting.gate import percent
-from perfkit.reporting.tables import DASH, short_id
+from perfkit.reporting.tables import DASH, markdown_table, short_id
 from perfkit.results.gate import interval_of, own_change, own_interval
 from perfkit.results.runs import HIGHER_IS_BETTER, METRICS, values_of
-from perfkit.results.validity import cells_of
+from perfkit.results.store import cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,8 @@ _HEADERS = ("cell", "figure", "was", "is", "change", "95 % over runs", "spread o
 def entry_of(old: RunSet | None, new: RunSet, reason: str, day: str, rule: Rule) -> str:
     """Return the Markdown of an entry; ``old`` is None where there was no baseline."""
     replaced = "the first baseline here" if old is None else f"in place of {_whose(old)}"
-    rows = [f"| {' | '.join(row)} |" for row in _rows(old, new, rule)]
-    head = [f"| {' | '.join(_HEADERS)} |", f"|{'---|' * len(_HEADERS)}"]
-    return "\n".join(
-        [f"## {day}: {reason}", "", f"{_whose(new)}, {replaced}.", "", *head, *rows, ""]
-    )
+    table = markdown_table(_HEADERS, _rows(old, new, rule))
+    return "\n".join([f"## {day}: {reason}", "", f"{_whose(new)}, {replaced}.", "", *table, ""])
 
 
 def _whose(runs: RunSet) -> str:

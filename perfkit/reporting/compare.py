@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
-from perfkit.reporting.frame import section
 from perfkit.reporting.tables import DASH, ratio, reference_arm, short_id
+from perfkit.results.store import section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

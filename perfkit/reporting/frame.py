@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perfkit.results.store import write_whole
+from perfkit.results.store import cells_of, section, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,19 +26,6 @@ COLUMNS = (
     "agreement", "relative_l2", "attention_prefill", "attention_decode",
     "forecast_total_bytes", "attempt", "machine_key", "commit_id", "seed",
 )  # fmt: skip
-
-
-def section(holder: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """Return the mapping under ``keys``, empty where any of them is missing or null."""
-    found: Mapping[str, Any] = holder
-    for key in keys:
-        found = found.get(key) or {}
-    return dict(found)
-
-
-def cells_of(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the document's cells by id, in its own order."""
-    return section(document, "perfkit", "cells")
 
 
 def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from perfkit.reporting.tables import DASH, short_id
+from perfkit.reporting.tables import DASH, markdown_table, short_id
 from perfkit.results.gate import IMPROVED, REGRESSED, SAME
 from perfkit.results.runs import HIGHER_IS_BETTER
 
@@ -76,19 +76,15 @@ def markdown(outcome: Outcome, asked: Asked) -> str:
     told = [one for one in ranked(outcome.judgements) if one.verdict != SAME]
     lines = [f"## perfkit gate: {headline(outcome, asked)}", ""]
     lines += [f"- {problem}" for problem in outcome.problems]
-    lines += [*markdown_table(told), ""] if told else []
+    lines += [*_markdown_rows(told), ""] if told else []
     lines += ["<details><summary>All figures</summary>", ""]
-    lines += [*markdown_table(ranked(outcome.judgements)), "", "</details>", ""]
+    lines += [*_markdown_rows(ranked(outcome.judgements)), "", "</details>", ""]
     return "\n".join(lines)
 
 
-def markdown_table(judgements: Sequence[Judgement]) -> list[str]:
-    """Return the lines of a Markdown table, a row a judgement, in their order."""
-    lines = [f"| {' | '.join((*_HEADERS, 'reason'))} |", f"|{'---|' * (len(_HEADERS) + 1)}"]
-    for judgement in judgements:
-        cells = (*_row(judgement), judgement.reason or "")
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return lines
+def _markdown_rows(judgements: Iterable[Judgement]) -> list[str]:
+    rows = ((*_row(judgement), judgement.reason or "") for judgement in judgements)
+    return markdown_table((*_HEADERS, "reason"), rows)
 
 
 def to_json(outcome: Outcome, asked: Asked, **where: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfkit.reporting.drawing import INK, canvas, rows_of_axes, shape_words, tidy
-from perfkit.reporting.frame import section
+from perfkit.results.store import section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

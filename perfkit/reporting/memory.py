@@ -19,8 +19,8 @@ from perfkit.reporting.drawing import (
     swatches,
     tidy,
 )
-from perfkit.reporting.frame import section
 from perfkit.reporting.tables import GIB, gib, peak
+from perfkit.results.store import section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

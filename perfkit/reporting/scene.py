@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perfkit.reporting.frame import cells_of, section
 from perfkit.reporting.tables import date_of, machine_name
 from perfkit.results.record import DOUBTFUL
+from perfkit.results.store import cells_of, section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

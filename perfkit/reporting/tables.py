@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from perfkit.reporting.frame import cells_of, section
 from perfkit.results.record import BROKEN, DOUBTFUL
+from perfkit.results.store import cells_of, section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rich.console import Console
     from rich.table import Table
@@ -171,6 +171,12 @@ def verdict_words(cell: Mapping[str, Any]) -> Text:
     elif verdict in DOUBTFUL:
         style = "magenta"
     return Text(verdict.replace("_", "\n"), style=style)
+
+
+def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table; what would end a cell becomes a slash."""
+    lines = [f"| {' | '.join(headers)} |", f"|{'---|' * len(headers)}"]
+    return lines + [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
 
 
 def console_of(width: int) -> Console:

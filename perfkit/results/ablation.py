@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfkit import metrics
-from perfkit.results.validity import cells_of, machine_key, unusable
+from perfkit.results.gate import CONFIDENCE, above
+from perfkit.results.store import cells_of, section
+from perfkit.results.validity import machine_key, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +21,6 @@ FIGURES = (
     "ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s", "peak_allocated_bytes",
 )  # fmt: skip
 PHASES = ("prefill", "decode")
-_CONFIDENCE = 0.95
 _PLAIN, _UNFUSED = "nofmha", "materialised"
 # What is often said of fused attention, less a fifth of it: "about".
 QUOTED = "about 30 % lower latency per token, about 1.4 x tokens/s from fused attention"
@@ -156,13 +157,12 @@ def _refusal(
 
 
 def _class(cell: Mapping[str, Any], phase: str) -> str | None:
-    kind: str | None = ((cell.get("attention") or {}).get(phase) or {}).get("class")
+    kind: str | None = section(cell, "attention", phase).get("class")
     return kind
 
 
 def _kernels(cell: Mapping[str, Any], phase: str) -> frozenset[str]:
-    found = ((cell.get("attention") or {}).get(phase) or {}).get("attention_kernels") or {}
-    return frozenset(found)
+    return frozenset(section(cell, "attention", phase, "attention_kernels"))
 
 
 def _attention(cell_id: str) -> str:
@@ -192,10 +192,6 @@ def _interval(ratios: Sequence[float]) -> tuple[float, float] | None:
     """Return Student's 95 % interval over runs, of the ratios' logarithms."""
     if len(ratios) < 2:
         return None
-    from scipy import stats
-
-    logs = [math.log(ratio) for ratio in ratios]
-    n = len(logs)
-    half = stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1) * statistics.stdev(logs) / math.sqrt(n)
-    middle = statistics.fmean(logs)
-    return math.exp(middle - half) - 1, math.exp(middle + half) - 1
+    half = above((1 + CONFIDENCE) / 2, ratios, math.inf)
+    middle = statistics.geometric_mean(ratios)
+    return middle * math.exp(-half) - 1, middle * math.exp(half) - 1

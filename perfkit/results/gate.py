@@ -11,17 +11,19 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+T = TypeVar("T")
 REGRESSED, IMPROVED, SAME = "REGRESSED", "IMPROVED", "SAME"
 INCONCLUSIVE, INVALID, NEW, MISSING = "INCONCLUSIVE", "INVALID", "NEW", "MISSING"
 # What exits with which code, first match first; 2 is wrong use.
-EXIT_CODES = ((3, {INVALID, MISSING}), (1, {REGRESSED}), (4, {INCONCLUSIVE}))
+NOT_JUDGED = 3
+EXIT_CODES = ((NOT_JUDGED, {INVALID, MISSING}), (1, {REGRESSED}), (4, {INCONCLUSIVE}))
 LEAST_RUNS = 3  # of either part of a baseline
 _UNITS_APART = 50.0  # more than this is another unit or another workload, not a regression
 CONFIDENCE = 0.95
@@ -99,7 +101,7 @@ def exit_code(verdicts: Iterable[str]) -> int:
     """
     found = set(verdicts)
     if not found - {NEW}:
-        return 3
+        return NOT_JUDGED
     return next((code for code, verdicts in EXIT_CODES if found & verdicts), 0)
 
 
@@ -136,9 +138,23 @@ def judge(series: Sequence[Series], rule: Rule) -> list[Judgement]:
     Those that ``is_suspect`` need ``fresh`` runs; without enough of them they are INCONCLUSIVE.
     """
     asked = [s for s in series if s.fresh and _problem(s) is None]
-    worse, better = (adjusted([_p(s, way) for s in asked]) for way in ("greater", "less"))
-    tests = {id(s): pair for s, *pair in zip(asked, worse, better, strict=True)}
+    tests = both_ways(asked, _p)
     return [_verdict(s, rule, tests.get(id(s)), len(asked)) for s in series]
+
+
+def both_ways(asked: Sequence[T], p: Callable[[T, str], float]) -> dict[int, tuple[float, float]]:
+    """Return the adjusted p of each one's cost being greater, and less, by the one's identity.
+
+    Adjusted by Benjamini and Hochberg's procedure, each way over all of them.
+    """
+    from scipy import stats
+
+    if not asked:
+        return {}
+    worse, better = (
+        stats.false_discovery_control([p(one, way) for one in asked]) for way in ("greater", "less")
+    )
+    return {id(one): (float(a), float(b)) for one, a, b in zip(asked, worse, better, strict=True)}
 
 
 def _verdict(series: Series, rule: Rule, tests: Sequence[float] | None, suspects: int) -> Judgement:
@@ -253,13 +269,6 @@ def _p(series: Series, way: str) -> float:
 
     base, fresh = _costs(series, series.confirming), _costs(series, series.fresh)
     return float(stats.mannwhitneyu(fresh, base, alternative=way, method="exact").pvalue)
-
-
-def adjusted(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Benjamini and Hochberg's procedure."""
-    from scipy import stats
-
-    return [float(value) for value in stats.false_discovery_control(p)] if p else []
 
 
 def detectable_change(costs: Sequence[float], count: float, rule: Rule) -> float:

@@ -35,5 +35,5 @@ class Outcome:
     def exit_code(self) -> int:
         """As ``gate.exit_code`` has it; 3 also where not one figure was compared."""
         if all(judgement.change is None for judgement in self.judgements):
-            return 3
+            return gate.NOT_JUDGED
         return gate.exit_code(judgement.verdict for judgement in self.judgements)

@@ -13,7 +13,7 @@ from perfkit.results.gate import (
     INVALID,
     Judgement,
     Rule,
-    adjusted,
+    both_ways,
     detectable_change,
     own_change,
     own_interval,
@@ -56,8 +56,7 @@ def needed(suspects: int, rule: Rule) -> int:
 def judge(pairs: Sequence[Pairs], rule: Rule) -> list[Judgement]:
     """Return a verdict on each: exact signed ranks, Benjamini-Hochberg, a change over the limit."""
     asked = [one for one in pairs if one.fresh and _problem(one) is None]
-    worse, better = (adjusted([_p(one, way) for one in asked]) for way in ("greater", "less"))
-    tests = {id(one): two for one, *two in zip(asked, worse, better, strict=True)}
+    tests = both_ways(asked, _p)
     return [_verdict(one, rule, tests.get(id(one)), len(asked)) for one in pairs]
 
 

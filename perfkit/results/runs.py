@@ -6,13 +6,14 @@ import itertools
 import math
 import statistics
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perfkit import metrics
 from perfkit.results import pairs
 from perfkit.results.gate import INVALID, MISSING, NEW, SAME, Judgement, Rule, Series, is_suspect
 from perfkit.results.pairs import Pairs
-from perfkit.results.validity import cells_of, unusable
+from perfkit.results.store import cells_of
+from perfkit.results.validity import unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,31 +52,22 @@ class RunSet:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Generic[T]):
     """What can be judged of new runs, and what cannot: ``others`` are verdicts already."""
 
-    series: tuple[Series, ...]
-    others: tuple[Judgement, ...]
-
-
-@dataclass(frozen=True)
-class ComparedPairs:
-    """The same of interleaved pairs of runs."""
-
-    pairs: tuple[Pairs, ...]
+    figures: tuple[T, ...]
     others: tuple[Judgement, ...]
 
 
 def compare(
     baseline: RunSet, new: Document, fresh: Sequence[Document], names: Sequence[str], rule: Rule
-) -> Compared:
+) -> Compared[Series]:
     """Set each cell's figures beside the baseline's; the fresh runs go to suspects alone."""
-    series, others = _gathered(
+    return _gathered(
         _cells(baseline.runs, (new,), fresh),
         lambda cell, name: _series(cell, name, baseline, new, fresh, rule),
         names,
     )
-    return Compared(series, others)
 
 
 def compare_pairs(
@@ -83,22 +75,21 @@ def compare_pairs(
     fresh: Sequence[tuple[Document, Document]],
     names: Sequence[str],
     rule: Rule,
-) -> ComparedPairs:
+) -> Compared[Pairs]:
     """Set each cell's figures of the new version beside the old one's, (old, new) pair by pair."""
     olds, news = [old for old, _ in screening], [new for _, new in screening]
-    found, others = _gathered(
+    return _gathered(
         _cells(olds, news, [run for pair in fresh for run in pair]),
         lambda cell, name: _pairs(cell, name, screening, fresh, rule),
         names,
     )
-    return ComparedPairs(found, others)
 
 
 def _gathered(
     cells: Iterable[tuple[str, Judgement | None]],
     figure: Callable[[str, str], T | None],
     names: Sequence[str],
-) -> tuple[tuple[T, ...], tuple[Judgement, ...]]:
+) -> Compared[T]:
     """Return the figures of all cells, and a verdict for each cell that has none to compare."""
     gathered: list[T] = []
     others: list[Judgement] = []
@@ -114,7 +105,7 @@ def _gathered(
         gathered += found
         if not found:
             others.append(Judgement(cell, "", INVALID, f"holds none of {', '.join(names)}"))
-    return tuple(gathered), tuple(others)
+    return Compared(tuple(gathered), tuple(others))
 
 
 def _pairs(

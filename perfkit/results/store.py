@@ -12,7 +12,7 @@ from perfkit.errors import UsageError, unknown
 from perfkit.results.record import SCHEMA, VERDICTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from io import FileIO
     from pathlib import Path
 
@@ -38,6 +38,19 @@ def read(path: Path, name: str = "perfkit") -> Document:
         raise UsageError(f"{path} has schema {block.get('schema')!r}, expected {SCHEMA}")
     result: Document = document
     return result
+
+
+def section(holder: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return the mapping under ``keys``, empty where any of them is missing or null."""
+    found: Mapping[str, Any] = holder
+    for key in keys:
+        found = found.get(key) or {}
+    return dict(found)
+
+
+def cells_of(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the document's cells by id, in its own order."""
+    return section(document, "perfkit", "cells")
 
 
 def check_benchmarks(folder: Path) -> None:

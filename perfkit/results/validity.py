@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
 from perfkit.results import store
+from perfkit.results.gate import above
+from perfkit.results.store import cells_of, section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,20 +28,14 @@ _CPU_WAIT_LIMIT = 0.05
 SETTINGS = ("rounds", "max_warmup")
 
 
-def cells_of(document: Document) -> dict[str, dict[str, Any]]:
-    """Return the document's cells by id."""
-    found: dict[str, dict[str, Any]] = document["perfkit"]["cells"]
-    return found
-
-
 def machine_key(document: Document) -> str:
     """Return the key of the machine that a document was measured on, "unknown" without one."""
-    return str((document["perfkit"].get("machine") or {}).get("key") or "unknown")
+    return str(section(document, "perfkit", "machine").get("key") or "unknown")
 
 
 def settings(run: Document) -> dict[str, Any]:
     """Return how a run was measured, as far as runs that are compared must be alike."""
-    session = run["perfkit"].get("session") or {}
+    session = section(run, "perfkit", "session")
     return {name: session.get(name) for name in SETTINGS}
 
 
@@ -68,7 +64,7 @@ def unusable(run: Document, cell_id: str) -> str | None:
         return None
     if cell.get("verdict") not in ACCEPTED:
         return f"{cell.get('verdict')}: {cell.get('reason')}"
-    agreement = cell.get("agreement") or {}
+    agreement = section(cell, "agreement")
     if agreement.get("status") != "agrees":
         return f"outputs not shown to agree: {agreement.get('reason') or 'no agreement recorded'}"
     return None
@@ -103,7 +99,7 @@ def crowded(run: Document) -> str | None:
     shares = {
         name: share
         for name, cell in cells_of(run).items()
-        if (share := (cell.get("telemetry") or {}).get("cpu_wait_share") or 0) > _CPU_WAIT_LIMIT
+        if (share := section(cell, "telemetry").get("cpu_wait_share") or 0) > _CPU_WAIT_LIMIT
     }
     if not shares:
         return None
@@ -131,19 +127,15 @@ def canary_bands(stored: Sequence[Document]) -> dict[str, tuple[float, float]]:
 
     Formula: Student's t over the logarithms, 99.9 % for one reading; 5 % either way at least.
     """
-    from scipy import stats
-
     found: dict[str, list[float]] = {}
     for reading in (reading for run in stored for reading in canaries(run)):
         for name, value in reading.items():
-            found.setdefault(name, []).append(math.log(value))
+            found.setdefault(name, []).append(value)
     bands = {}
-    for name, logs in found.items():
-        n = len(logs)
-        if n < len(_ENDS):
+    for name, values in found.items():
+        if len(values) < len(_ENDS):
             continue
-        half = stats.t.ppf((1 + _BAND) / 2, n - 1) * statistics.stdev(logs) * math.sqrt(1 + 1 / n)
-        half = max(half, math.log1p(_LEAST_BAND))
-        middle = statistics.fmean(logs)
-        bands[name] = (math.exp(middle - half), math.exp(middle + half))
+        half = max(above((1 + _BAND) / 2, values, 1), math.log1p(_LEAST_BAND))
+        middle = statistics.geometric_mean(values)
+        bands[name] = (middle * math.exp(-half), middle * math.exp(half))
     return bands

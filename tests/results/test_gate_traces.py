@@ -13,7 +13,7 @@ from perfkit.gating.session import against_baseline
 from perfkit.results import gate
 from perfkit.results.outcome import Asked
 from perfkit.results.runs import RunSet
-from perfkit.results.validity import cells_of
+from perfkit.results.store import cells_of
 
 FILE = Path(__file__).resolve().parents[2] / "data" / "gate" / "traces-cpu.jsonl"
 
