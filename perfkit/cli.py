@@ -10,6 +10,7 @@ import typer
 
 from perfkit import gate_cli
 from perfkit.errors import UsageError, unknown
+from perfkit.options import Cases, Device, Model, Prompts, Rounds, Warmup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,15 +32,6 @@ for _command in (gate_cli.gate, gate_cli.compare, gate_cli.ablation):
 app.add_typer(gate_cli.baseline, name="baseline")
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130
-# Options that `run` and `sweep` share.
-Model = Annotated[
-    Path | None, typer.Option(help="Local Hugging Face folder, instead of random weights.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
-Cases = Annotated[
-    list[str] | None, typer.Option(help="Only cells whose id matches, * allowed; repeatable.")
-]
-Prompts = Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")]
 
 
 @app.command()
@@ -51,8 +43,8 @@ def run(
     model: Model = None,
     device: Device = "auto",
     prompts: Prompts = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 5,
-    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 3,
+    rounds: Rounds = 5,
+    max_warmup: Warmup = 3,
     seed: Annotated[int, typer.Option(help="Seed of weights and prompts.")] = 0,
     output: Annotated[Path, typer.Option(help="Result file; a .csv goes beside it.")] = _RESULT,
     resume: Annotated[
@@ -93,8 +85,8 @@ def sweep(
     model: Model = None,
     device: Device = "auto",
     prompts: Prompts = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 3,
-    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 1,
+    rounds: Rounds = 3,
+    max_warmup: Warmup = 1,
     seed: Annotated[int, typer.Option(help="Seed of weights, prompts and order.")] = 0,
     cell_timeout: Annotated[float, typer.Option(min=1, help="Limit of a cell, seconds.")] = 600,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("data"),

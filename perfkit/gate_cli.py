@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perfkit.errors import UsageError
+from perfkit.options import Cases, Device, Model, Rounds, Warmup
 
 if TYPE_CHECKING:
     from perfkit.results.store import Document
@@ -19,13 +20,10 @@ Matrices = Annotated[
     list[str] | None,
     typer.Option("--matrix", help="Matrix name or TOML file; default gate-cpu or gate-gpu."),
 ]
-Model = Annotated[Path | None, typer.Option(help="Local Hugging Face folder.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
 Baselines = Annotated[Path, typer.Option(help="Where baselines lie, by machine key.")]
 Seed = Annotated[int, typer.Option(help="Seed of orders, weights and prompts.")]
 Limit = Annotated[float, typer.Option(min=0, max=1, help="A smaller change is none.")]
 _ROOT = Path("baselines")
-_NOT_JUDGED = 3
 
 
 def gate(
@@ -34,7 +32,7 @@ def gate(
         typer.Argument(help="Result files of new runs, instead of making runs: one screens."),
     ] = None,
     matrix: Matrices = None,
-    case: Annotated[list[str] | None, typer.Option(help="Only cells whose id matches.")] = None,
+    case: Cases = None,
     metric: Annotated[list[str] | None, typer.Option(help="Figure to judge; repeatable.")] = None,
     against: Annotated[
         str | None, typer.Option(help="Commit to take turns with, instead of a baseline.")
@@ -61,7 +59,7 @@ def gate(
     from perfkit.gating import command
     from perfkit.reporting import gate as report
     from perfkit.reporting.tables import console_of
-    from perfkit.results.gate import Rule
+    from perfkit.results.gate import NOT_JUDGED, Rule
 
     request = command.GateRequest(
         what=_measuring(matrix, model, device, seed),
@@ -81,7 +79,7 @@ def gate(
     except Exception:  # Python's own exit code for it, 1, would say REGRESSED
         traceback.print_exc()
         typer.echo("perfkit: the gate itself failed: nothing was judged", err=True)
-        raise typer.Exit(_NOT_JUDGED) from None
+        raise typer.Exit(NOT_JUDGED) from None
     console = console_of(160)
     console.print(report.table(outcome.judgements))
     console.print(report.headline(outcome, asked), highlight=False, soft_wrap=True)
@@ -93,8 +91,8 @@ def gate(
 def record(
     runs: Annotated[int, typer.Option(min=1, help="Fresh runs; a third of them screen.")] = 15,
     matrix: Matrices = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 10,
-    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 2,
+    rounds: Rounds = 10,
+    max_warmup: Warmup = 2,
     model: Model = None,
     device: Device = "auto",
     seed: Seed = 0,
@@ -102,11 +100,9 @@ def record(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with runs made before.")] = False,
 ) -> None:
     """Measure a matrix in fresh processes; the set waits for perfkit baseline accept."""
-    from dataclasses import replace
-
     from perfkit.gating import command
 
-    what = replace(_measuring(matrix, model, device, seed), rounds=rounds, max_warmup=max_warmup)
+    what = _measuring(matrix, model, device, seed, rounds=rounds, max_warmup=max_warmup)
     typer.echo(command.record(what, baselines, runs, resume=resume, say=typer.echo))
 
 
@@ -149,13 +145,13 @@ def ablation(
         list[Path] | None, typer.Argument(help="Result files, one a run, instead of measuring.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Fresh runs to make.")] = 5,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")] = 5,
-    max_warmup: Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")] = 2,
+    rounds: Rounds = 5,
+    max_warmup: Warmup = 2,
     matrix: Annotated[
         list[str] | None,
         typer.Option(help="Matrix name or TOML file; default ablation-cpu or ablation-gpu."),
     ] = None,
-    case: Annotated[list[str] | None, typer.Option(help="Only cells whose id matches.")] = None,
+    case: Cases = None,
     model: Model = None,
     device: Device = "auto",
     seed: Seed = 0,
@@ -166,16 +162,15 @@ def ablation(
     plots: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("plots"),
 ) -> None:
     """Report what fused attention changes: every pair of cells that differ in it alone."""
-    from dataclasses import replace
-
     from perfkit.gating import ablation as command
     from perfkit.reporting import ablation as report
     from perfkit.reporting.tables import console_of
     from perfkit.running import chosen
 
     if not files:
-        what = replace(_measuring(matrix, model, device, seed, "ablation"), for_gate=False)
-        what = replace(what, rounds=rounds, max_warmup=max_warmup)
+        what = _measuring(
+            matrix, model, device, seed, kind="ablation", rounds=rounds, max_warmup=max_warmup
+        )
         ids = chosen(what, tuple(case or ()))
         files = command.make_runs(what, ids, runs, output / "runs", resume=resume, say=typer.echo)
     pairs, written = command.write_report(files, output, plots)
@@ -200,19 +195,27 @@ def _read_any(path: Path) -> Document:
 
 
 def _measuring(
-    matrix: list[str] | None, model: Path | None, device: str, seed: int, default: str = "gate"
+    matrix: list[str] | None,
+    model: Path | None,
+    device: str,
+    seed: int,
+    *,
+    kind: str = "gate",
+    rounds: int = 10,
+    max_warmup: int = 2,
 ) -> Measuring:
+    """Return what to measure; ``kind`` names the default matrix, and a gate's has canaries."""
     from perfkit.running import resolve_device
     from perfkit.suite import Measuring
 
     found = resolve_device(device)
     return Measuring(
-        matrices=tuple(matrix or (f"{default}-{found}",)),
+        matrices=tuple(matrix or (f"{kind}-{found}",)),
         model=model,
         device=found,
         prompts=None,
-        rounds=10,
-        max_warmup=2,
+        rounds=rounds,
+        max_warmup=max_warmup,
         seed=seed,
-        for_gate=True,
+        for_gate=kind == "gate",
     )

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from perfkit.errors import UsageError
+from perfkit.results.gate import NOT_JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from perfkit.gating.command import GateRequest
+    from perfkit.gating.command import SessionGate
     from perfkit.results.outcome import Asked, Outcome
 
-REQUEST: pytest.StashKey[GateRequest] = pytest.StashKey()
+GATE: pytest.StashKey[SessionGate] = pytest.StashKey()
 OUTCOME: pytest.StashKey[tuple[Outcome, Asked]] = pytest.StashKey()
-_WRONG_USE, _NOT_JUDGED = 2, 3
+_WRONG_USE = 2
 _ENDED = (
     pytest.ExitCode.OK,
     pytest.ExitCode.TESTS_FAILED,
@@ -53,11 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if hasattr(config, "workerinput") or getattr(option, "numprocesses", None):
         pytest.exit("perfkit: --perfkit-gate measures alone: leave out -n", returncode=_WRONG_USE)
-    from perfkit.gating.command import session_request
+    from perfkit.gating.command import session_gate
     from perfkit.pytest_plugin import session_device
 
     try:
-        request = session_request(
+        by = session_gate(
             "gpu" if session_device(config) == "cuda" else "cpu",
             tuple(option.perfkit_matrix),
             Path(option.perfkit_model) if option.perfkit_model else None,
@@ -66,17 +67,17 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except UsageError as error:
         pytest.exit(f"perfkit: {error}", returncode=_WRONG_USE)
-    what = request.what
+    what = by.what
     option.perfkit_matrix = list(what.matrices)
     option.perfkit_rounds, option.perfkit_max_warmup = what.rounds, what.max_warmup
     option.perfkit_canaries = option.perfkit_no_ceilings = True
-    config.stash[REQUEST] = request
+    config.stash[GATE] = by
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Confirm what looks changed, before the summary is printed and the files are written."""
-    if REQUEST in session.config.stash and session.exitstatus in _ENDED:
+    if GATE in session.config.stash and session.exitstatus in _ENDED:
         try:
             _judge(session)
         except KeyboardInterrupt:
@@ -84,7 +85,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         except Exception as error:  # what was measured is still to be written
             reporter = session.config.pluginmanager.getplugin("terminalreporter")
             reporter.write_line(f"perfkit: the gate itself failed: {error!r}")
-            session.exitstatus = _NOT_JUDGED
+            session.exitstatus = NOT_JUDGED
     return (yield)
 
 
@@ -96,16 +97,16 @@ def _judge(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.getplugin("terminalreporter")
     if sitting is None or not sitting.cells:
         reporter.write_line("perfkit: no cell was measured, so there is nothing to judge")
-        session.exitstatus = _NOT_JUDGED
+        session.exitstatus = NOT_JUDGED
         return
     document = {"perfkit": sitting.block()}
     sitting.close()
-    found = gate_session(session.config.stash[REQUEST], document, reporter.write_line)
+    found = gate_session(session.config.stash[GATE], document, reporter.write_line)
     session.config.stash[OUTCOME] = found
     # The gate's own precedence: INVALID before failed or REGRESSED, those before INCONCLUSIVE.
     code = found[0].exit_code
     failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
-    if code == _NOT_JUDGED or not failed:
+    if code == NOT_JUDGED or not failed:
         session.exitstatus = code
 
 

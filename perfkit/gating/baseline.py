@@ -42,20 +42,18 @@ def candidate_of(folder: Path) -> Path:
 
 def load(folder: Path) -> RunSet:
     """Read a set of runs. Raises UsageError where it is missing, damaged, foreign or mixed."""
-    parts = [[read_run(path) for path in files(folder, part)] for part in PARTS]
-    runs = RunSet(*map(tuple, parts))
-    if not runs.runs:
+    parts = {part: {path: read_run(path) for path in files(folder, part)} for part in PARTS}
+    found = {path: run for part in parts.values() for path, run in part.items()}
+    if not found:
         raise UsageError(
             f"no baseline in {folder}: perfkit baseline record makes one, perfkit baseline accept "
             "puts it in place"
         )
-    first = runs.runs[0]
-    for path, run in zip(
-        [path for part in PARTS for path in files(folder, part)], runs.runs, strict=True
-    ):
+    first = next(iter(found.values()))
+    for path, run in found.items():
         if difference := unlike(run, first):
             raise UsageError(f"{path} does not belong to its set: {difference}; remove it")
-    return runs
+    return RunSet(*(tuple(part.values()) for part in parts.values()))
 
 
 def load_whole(folder: Path) -> RunSet:

@@ -16,7 +16,6 @@ from perfkit.gating.session import against_baseline, against_version
 from perfkit.paths import shipped
 from perfkit.plan import find_matrix
 from perfkit.results import store
-from perfkit.results.gate import Rule
 from perfkit.results.outcome import Asked, Outcome
 from perfkit.results.runs import METRICS, OF_ROUNDS, OF_RUNS, RunSet
 from perfkit.results.store import cells_of
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from perfkit.gating.session import Measure
+    from perfkit.results.gate import Rule
     from perfkit.results.store import Document
 
     Say = Callable[[str], None]
@@ -131,28 +131,35 @@ def _cut(run: Document, patterns: Sequence[str]) -> Document:
     return run | {"perfkit": run["perfkit"] | {"cells": kept}}
 
 
-def session_request(
+@dataclass(frozen=True)
+class SessionGate:
+    """What ``pytest --perfkit-gate`` judges by: how to measure, and the baseline in its folder."""
+
+    what: Measuring
+    folder: Path
+    runs: RunSet
+
+
+def session_gate(
     device: str, matrices: tuple[str, ...], model: Path | None, seed: int, baselines: Path
-) -> GateRequest:
-    """Return what ``pytest --perfkit-gate`` asks for: to measure as the baseline was measured.
+) -> SessionGate:
+    """Return how a session's cells are to be measured and judged.
 
     Raises UsageError without a baseline.
     """
     what = Measuring(
         matrices or (f"gate-{device}",), model, device, None, 1, 1, seed, for_gate=True
     )
-    _, _, what = _baseline_of(what, baselines)
-    return GateRequest(what, Rule(), METRICS, (), 1, baselines, Path("results/gate"))
+    folder, runs, what = _baseline_of(what, baselines)
+    return SessionGate(what, folder, runs)
 
 
-def gate_session(request: GateRequest, first: Document, say: Say) -> tuple[Outcome, Asked]:
+def gate_session(by: SessionGate, first: Document, say: Say) -> tuple[Outcome, Asked]:
     """Judge a session's own cells, ``first``, with fresh runs to confirm; write what was found."""
-    folder, runs, what = _baseline_of(request.what, request.baselines)
-    cells = tuple(cells_of(first))
-    asked = Asked(cells, request.metrics, request.rule, request.retries)
-    measure = _given([first], _runner(what, request.output / "runs", say))
-    outcome = against_baseline(asked, runs, measure, say)
-    save(request.output, outcome, asked, {"baseline": str(folder)})
+    asked, output = Asked(tuple(cells_of(first))), Path("results/gate")
+    measure = _given([first], _runner(by.what, output / "runs", say))
+    outcome = against_baseline(asked, by.runs, measure, say)
+    save(output, outcome, asked, {"baseline": str(by.folder)})
     return outcome, asked
 
 
