@@ -87,7 +87,10 @@ class Sitting:
     def record(self, result: Result, fixture: Any) -> None:
         """Keep a verdict, in the journal too."""
         # One sweep may be gone on with on another GPU of the same machine key.
-        cell = result.to_json() | {"session": self._id, "gpu_uuid": self._gpu_uuid()}
+        cell = result.to_json() | {
+            "session": self._id,
+            "gpu_uuid": next(iter(self._gpu_uuids()), None),
+        }
         self.cells[result.case.id] = cell
         entry = None
         if fixture is not None and not fixture.has_error and fixture.stats is not None:
@@ -188,9 +191,11 @@ class Sitting:
                 self._canaries.append({})
                 self._warnings.append(f"no canary reading: {first_line(error)}")
 
-    def _gpu_uuid(self) -> str | None:
+    def _gpu_uuids(self) -> tuple[str, ...]:
+        """Return the GPUs that this session's cells use, as many as the largest of them needs."""
         found = gpus() if self.device == "cuda" else ()
-        return found[0].uuid if found else None
+        needed = max((case.tp for case in self.plan), default=1)
+        return tuple(gpu.uuid for gpu in found[:needed])
 
     def _make_lab(self) -> Lab:
         from perfkit.measurement.lab import Settings, open_lab
@@ -206,7 +211,7 @@ class Sitting:
         try:
             return open_lab(
                 device=self.device,
-                gpu_uuid=self._gpu_uuid(),
+                gpu_uuids=self._gpu_uuids(),
                 prompts_file=Path(prompts) if prompts else shipped("data/prompts.txt"),
                 local=local,
                 plan=self.plan,

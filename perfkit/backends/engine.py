@@ -12,13 +12,62 @@ if TYPE_CHECKING:
 
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
+    from perfkit.metrics import Trace
+
+
+class RoundClock(Protocol):
+    """Times one round at a time: submit, a stamp a token, finish."""
+
+    def submit(self) -> None:
+        """Mark the submission."""
+        ...
+
+    def stamp(self) -> None:
+        """Mark a token, without waiting for it."""
+        ...
+
+    def finish(self) -> tuple[float, Trace]:
+        """Wait for the device; return the seconds since submission, and the token times."""
+        ...
+
+
+class Apart(Protocol):
+    """What an engine in a process of its own must tell, since nobody else can see it there."""
+
+    clock: RoundClock
+    """Reads the times that the process took itself."""
+
+    def attention(self) -> dict[str, Any]:
+        """Return requested against actual attention, as ``kernels.describe`` does.
+
+        Raises ApartError where what ran is not what was asked for.
+        """
+        ...
+
+    def memory(self) -> dict[str, object]:
+        """Return what the process says of its memory, in bytes; a text says why one is missing."""
+        ...
+
+
+class ApartError(Exception):
+    """An engine's process failed; ``verdict`` is the cell's."""
+
+    def __init__(self, verdict: str, reason: str) -> None:
+        """Keep both; ``reason`` is one line."""
+        super().__init__(reason)
+        self.verdict = verdict
 
 
 class Engine(Protocol):
     """A case made ready to run."""
 
-    notes: Mapping[str, object]
-    """What a reader of the result must know: cache, compilation, fallbacks with their reason."""
+    apart: Apart | None
+    """None where the engine runs in this process."""
+
+    @property
+    def notes(self) -> Mapping[str, object]:
+        """What a reader of the result must know: cache, compilation, fallbacks and why."""
+        ...
 
     def generate(
         self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]
@@ -58,6 +107,10 @@ class Backend(Protocol):
 
     def unsupported(self, case: Case, device: str) -> str | None:
         """Return why this case cannot run on ``device`` ("cpu" or "cuda"), or None."""
+        ...
+
+    def uncheckable(self, case: Case, source: ModelSource) -> str | None:
+        """Return why no outputs of this case can be compared, or None."""
         ...
 
     def load_key(self, case: Case) -> Hashable:

@@ -10,7 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from perfkit.backends import torch_common
-from perfkit.backends.torch_common import ATTENTION, load, load_key
+from perfkit.backends.torch_common import ATTENTION, load, load_key, uncheckable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perfkit.backends.engine import Loaded
     from perfkit.cases import Case
 
-__all__ = ["CompiledEngine", "build", "load", "load_key", "unsupported"]
+__all__ = ["CompiledEngine", "build", "load", "load_key", "uncheckable", "unsupported"]
 
 
 def unsupported(case: Case, device: str) -> str | None:
@@ -46,6 +46,8 @@ def _why_uncompiled(device: str) -> str | None:
 
 class CompiledEngine:
     """Prefill runs as it is; each further token is one call of the compiled step."""
+
+    apart = None
 
     def __init__(self, loaded: Loaded, case: Case, uncompiled: str | None) -> None:
         """Allocate nothing yet: the cache takes its memory in the first prefill."""

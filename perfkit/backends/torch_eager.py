@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perfkit.backends.torch_common import implementation, load, load_key, unsupported
+from perfkit.backends.torch_common import implementation, load, load_key, uncheckable, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from perfkit.backends.engine import Loaded
     from perfkit.cases import Case
 
-__all__ = ["EagerEngine", "build", "load", "load_key", "unsupported"]
+__all__ = ["EagerEngine", "build", "load", "load_key", "uncheckable", "unsupported"]
 
 
 def build(loaded: Loaded, case: Case) -> EagerEngine:
@@ -25,6 +25,8 @@ def build(loaded: Loaded, case: Case) -> EagerEngine:
 
 class EagerEngine:
     """One call of ``generate`` a round; each token is stamped by a stopping criterion."""
+
+    apart = None
 
     def __init__(self, loaded: Loaded, attention: str, said: Mapping[str, str]) -> None:
         """Keep the model; ``attention`` is transformers' name of it, ``said`` goes to the notes."""

@@ -7,7 +7,9 @@ The first line is a header with the reason for each reading that this machine do
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import operator
 import os
 import signal
 import sys
@@ -24,7 +26,7 @@ from perfkit.machine.identity import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 INTERVAL_S = 0.05
 DEVICE_READINGS = (
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, required=True)
     parser.add_argument("--pid", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--uuid")
+    parser.add_argument("--uuid", action="append", default=[], help="a GPU; repeatable")
     parser.add_argument("--remove", action="store_true", help="the file, if the parent dies")
     options = parser.parse_args(arguments)
     stopped: list[int] = []
@@ -76,7 +78,9 @@ def take(readings: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], dic
     return sample, absent
 
 
-def _readings(uuid: str | None, pid: int) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
+def _readings(
+    uuids: Sequence[str], pid: int
+) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
     """Return how to read what can be read, and the reason for everything else."""
     readings: dict[str, Callable[[], Any]] = {}
     absent: dict[str, str] = {}
@@ -87,7 +91,7 @@ def _readings(uuid: str | None, pid: int) -> tuple[dict[str, Callable[[], Any]],
         readings["rss_bytes"] = lambda: int(process.memory_info().rss)
     except Exception as error:  # no psutil, or the process is gone already
         absent["rss_bytes"] = f"{type(error).__name__}: {error}"
-    device = _device_readings(uuid) if uuid else "device_is_cpu"
+    device = _device_readings(uuids) if uuids else "device_is_cpu"
     if isinstance(device, str):
         absent |= dict.fromkeys(DEVICE_READINGS, device)
     else:
@@ -95,20 +99,33 @@ def _readings(uuid: str | None, pid: int) -> tuple[dict[str, Callable[[], Any]],
     return readings, absent
 
 
-def _device_readings(uuid: str) -> dict[str, Callable[[], Any]] | str:
+def _device_readings(uuids: Sequence[str]) -> dict[str, Callable[[], Any]] | str:
+    """Return how to read the GPUs together: memory and power add up, the slowest clock counts."""
     nvml = load_nvml()
     if isinstance(nvml, str):
         return nvml
-    handle = attempt(lambda: nvml.nvmlDeviceGetHandleByUUID(uuid))
-    if isinstance(handle, str):
-        return f"NVML finds no GPU {uuid} ({handle})"
+    handles = []
+    for uuid in uuids:
+        handle = attempt(functools.partial(nvml.nvmlDeviceGetHandleByUUID, uuid))
+        if isinstance(handle, str):
+            return f"NVML finds no GPU {uuid} ({handle})"
+        handles.append(handle)
+
+    def clock(kind: int) -> int:
+        return min(int(nvml.nvmlDeviceGetClockInfo(one, kind)) for one in handles)
+
+    def hottest() -> int:
+        return max(int(nvml.nvmlDeviceGetTemperature(one, NVML_TEMPERATURE_GPU)) for one in handles)
+
     return {
-        "used_bytes": lambda: used_bytes(nvml, handle),
-        "sm_clock_mhz": lambda: int(nvml.nvmlDeviceGetClockInfo(handle, NVML_CLOCK_SM)),
-        "mem_clock_mhz": lambda: int(nvml.nvmlDeviceGetClockInfo(handle, NVML_CLOCK_MEM)),
-        "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
-        "temperature_c": lambda: int(nvml.nvmlDeviceGetTemperature(handle, NVML_TEMPERATURE_GPU)),
-        "throttle_bits": lambda: throttle_bits(nvml, handle),
+        "used_bytes": lambda: sum(used_bytes(nvml, one) for one in handles),
+        "sm_clock_mhz": lambda: clock(NVML_CLOCK_SM),
+        "mem_clock_mhz": lambda: clock(NVML_CLOCK_MEM),
+        "power_w": lambda: sum(nvml.nvmlDeviceGetPowerUsage(one) for one in handles) / 1000,
+        "temperature_c": hottest,
+        "throttle_bits": lambda: functools.reduce(
+            operator.or_, (throttle_bits(nvml, one) for one in handles)
+        ),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import statistics
@@ -116,15 +117,24 @@ def throttle_names(bits: int) -> tuple[str, ...]:
     return tuple(_BIT_NAMES.get(bit, hex(bit)) for bit in places)
 
 
-def energy_j(uuid: str) -> float | str:
-    """Return the GPU's energy counter in J since the driver was loaded, or why there is none."""
+def energy_j(uuids: Sequence[str]) -> float | str:
+    """Return the GPUs' energy counters together, in J, or why there is no such reading."""
+    if not uuids:
+        return "no GPU"
     nvml = load_nvml()
     if isinstance(nvml, str):
         return nvml
-    value = attempt(
-        lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(nvml.nvmlDeviceGetHandleByUUID(uuid))
-    )
-    return value if isinstance(value, str) else float(value) / 1000
+    total = 0.0
+    for uuid in uuids:
+        value = attempt(functools.partial(_energy_mj, nvml, uuid))
+        if isinstance(value, str):
+            return value
+        total += float(value) / 1000
+    return total
+
+
+def _energy_mj(nvml: Any, uuid: str) -> int:
+    return int(nvml.nvmlDeviceGetTotalEnergyConsumption(nvml.nvmlDeviceGetHandleByUUID(uuid)))
 
 
 @dataclass
@@ -143,19 +153,18 @@ class Sampler:
     _read_to: int = 0
 
     @classmethod
-    def start(cls, device: str, uuid: str | None, pid: int) -> Self:
-        """Watch `pid`, and the GPU `uuid` (the first visible one if None) on "cuda".
+    def start(cls, device: str, uuids: Sequence[str], pid: int) -> Self:
+        """Watch `pid`, and on "cuda" these GPUs together (the first visible one if none is named).
 
         Waits up to 10 s for the first sample; what goes wrong becomes a reason in each window.
         """
         sampler = cls()
-        if device == "cuda" and uuid is None:
-            visible = gpus()
-            uuid = visible[0].uuid if visible else None
-            if uuid is None:
+        if device == "cuda" and not uuids:
+            uuids = tuple(gpu.uuid for gpu in gpus()[:1])
+            if not uuids:
                 sampler._reasons["used_bytes"] = gpu_absence()
         try:
-            sampler._spawn(uuid if device == "cuda" else None, pid)
+            sampler._spawn(uuids if device == "cuda" else (), pid)
         except OSError as error:
             sampler._reasons["sampler"] = f"the sampler could not be started: {error}"
         sampler._wait_first()
@@ -198,14 +207,14 @@ class Sampler:
         """Close the sampler."""
         self.close()
 
-    def _spawn(self, uuid: str | None, pid: int) -> None:
+    def _spawn(self, uuids: Sequence[str], pid: int) -> None:
         number, name = tempfile.mkstemp(prefix="perfkit-sampler-", suffix=".jsonl")
         os.close(number)
         self._file = Path(name)
         self._errors = tempfile.TemporaryFile()  # close() closes it  # noqa: SIM115
         command = [sys.executable, "-m", "perfkit.machine.sampler", "--pid", str(pid)]
         command += ["--parent", str(os.getpid()), "--file", name, "--remove"]
-        command += ["--uuid", uuid] if uuid else []
+        command += [f"--uuid={uuid}" for uuid in uuids]
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             command,

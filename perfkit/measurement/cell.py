@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perfkit.backends import backend
+from perfkit.backends.engine import ApartError
 from perfkit.cases import check_positions
 from perfkit.errors import first_line
 from perfkit.machine.contention import cpu_wait_s
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from perfkit.backends.engine import Engine
+    from perfkit.backends.engine import Engine, RoundClock
     from perfkit.cases import Case
+    from perfkit.inputs.models import ModelSource
     from perfkit.measurement.lab import Lab
 
 
@@ -67,13 +69,15 @@ def measure(case: Case, lab: Lab, rounds: Callable[[], Rounds]) -> Result:
             verdict, why = _run(case, lab, rounds, details, engines)
         except CellTimeoutError as error:
             verdict, why = "timeout", str(error)
+        except ApartError as error:
+            verdict, why = error.verdict, str(error)
         except Exception as error:
             verdict, why = _failure(error, lab, details)
     for engine in engines:
         engine.release()
     engines.clear()
     give_back_memory(lab.device)
-    if verdict in ("oom", "crash"):
+    if verdict in ("oom", "crash", "timeout"):
         lab.slot.empty()
     details["warnings"] = _texts(caught)
     return Result(case, verdict, why, details)
@@ -93,14 +97,15 @@ def _run(
         return "unsupported", str(error)
     details["memory"]["forecast"] = forecast(case, source.arch).to_json()
     deadline = time.monotonic() + lab.settings.cell_timeout_s
-    _prepare_reference(case, lab, details)
+    _prepare_reference(case, lab, source, details)
     give_back_memory(lab.device)
 
     engine = lab.slot.engine(case)
     engines.append(engine)
     details["engine"] = dict(engine.notes)
     details["phases"] = {"load_s": lab.slot.load_s, "build_s": lab.slot.build_s}
-    details["memory"]["weights_bytes"] = _allocated(lab.device)
+    if engine.apart is None:
+        details["memory"]["weights_bytes"] = _allocated(lab.device)
     generated = _first_run(case, lab, engine, details)
     agreement = _check(case, lab, engine, generated, details)
     details["agreement"] = agreement.to_json()
@@ -108,16 +113,23 @@ def _run(
         return "diverged", agreement.reason
     details["attention"] = _attention(case, lab, engine)
 
-    lab.clock.bind(round_clock(lab.device, case.new_tokens))
+    lab.clock.bind(_clock(case, lab, engine))
     warmup = warm_up(lambda k: _untimed(case, lab, engine, k, deadline), lab.settings.max_warmup)
     details["warmup"] = warmup.to_json()
     _reset_peaks(lab.device)
     window = _timed(case, lab, engine, rounds(), warmup, deadline)
+    details["engine"] = dict(engine.notes)
+    if engine.apart is not None:
+        details["memory"] |= engine.apart.memory()
     return figures.fill(case, lab, source.arch, window, details)
 
 
-def _prepare_reference(case: Case, lab: Lab, details: dict[str, Any]) -> None:
+def _prepare_reference(case: Case, lab: Lab, source: ModelSource, details: dict[str, Any]) -> None:
     """Make the reference first, so that its memory is gone before the cell's own is counted."""
+    reason = backend(case.backend).uncheckable(case, source)
+    if reason is not None:
+        details["agreement"] = unchecked(reason).to_json()
+        return
     try:
         lab.references.prepare(case)
     except Exception as error:
@@ -147,13 +159,24 @@ def _check(
 
 
 def _attention(case: Case, lab: Lab, engine: Engine) -> dict[str, Any]:
-    """Profile one prefill, then a prefill and one step; the difference is the step."""
+    """Profile one prefill, then a prefill and one step; the difference is the step.
+
+    An engine in a process of its own tells what ran there.
+    """
+    if engine.apart is not None:
+        return engine.apart.attention()
     ids = lab.references.ids(case.batch, case.prompt_len)
     counts = [
         kernels.profile(partial(engine.generate, ids, tokens, _no_stamp), lab.device)
         for tokens in (1, min(2, case.new_tokens))
     ]
     return kernels.describe(case.attention, *counts)
+
+
+def _clock(case: Case, lab: Lab, engine: Engine) -> RoundClock:
+    if engine.apart is not None:
+        return engine.apart.clock
+    return round_clock(lab.device, case.new_tokens)
 
 
 def _ids(case: Case, lab: Lab, round_: int) -> torch.Tensor:
@@ -189,13 +212,13 @@ def _timed(
     def target(ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]) -> None:
         outputs.append(engine.generate(ids, new_tokens, stamp))
 
-    lab.clock.bind(round_clock(lab.device, case.new_tokens))
-    energy_before = energy_j(lab.gpu_uuid) if lab.gpu_uuid else "no GPU"
+    lab.clock.bind(_clock(case, lab, engine))
+    energy_before = energy_j(lab.gpu_uuids[: case.tp])
     waited_before = cpu_wait_s()
     start = time.monotonic()
     rounds(target, setup=setup, rounds=lab.settings.rounds)
     wall_s, waited_after = time.monotonic() - start, cpu_wait_s()
-    energy_after = energy_j(lab.gpu_uuid) if lab.gpu_uuid else "no GPU"
+    energy_after = energy_j(lab.gpu_uuids[: case.tp])
     # What the rounds allocated is still held, so a sample a moment later still sees it.
     time.sleep(max(0.0, start + SHORTEST_WINDOW_S - time.monotonic()) if lab.sampler else 0.0)
     end = time.monotonic()

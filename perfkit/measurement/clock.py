@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from perfkit.metrics import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-class RoundClock(Protocol):
-    """Times one round at a time: submit, a stamp a token, finish."""
-
-    def submit(self) -> None:
-        """Mark the submission."""
-        ...
-
-    def stamp(self) -> None:
-        """Mark a token, without waiting for it."""
-        ...
-
-    def finish(self) -> tuple[float, Trace]:
-        """Wait for the device; return the seconds since submission, and the token times."""
-        ...
+    from perfkit.backends.engine import RoundClock
 
 
 class HostClock:

@@ -11,6 +11,8 @@ from perfkit.results.record import doubt
 from perfkit.roofline import decode_work, prefill_work, utilisation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from perfkit.architectures import Architecture
     from perfkit.cases import Case
     from perfkit.machine.telemetry import Window
@@ -47,7 +49,7 @@ def fill(
     if case.new_tokens == 1:
         absent["tpot_s"] = absent["decode_tokens_per_s"] = "undefined at one new token"
     row |= _utilisation(case, lab, arch, row, details, absent)
-    row |= _memory(lab, measured, absent)
+    row |= _memory(lab, measured, details["memory"], absent)
     row |= _energy(case, measured, absent)
     phases = details["phases"]
     row |= {"load_s": phases["load_s"], "first_run_s": phases["first_run_s"]}
@@ -103,11 +105,23 @@ def _utilisation(
     }
 
 
-def _memory(lab: Lab, measured: Measured, absent: dict[str, str]) -> dict[str, int | None]:
+def _memory(
+    lab: Lab, measured: Measured, told: Mapping[str, Any], absent: dict[str, str]
+) -> dict[str, int | None]:
+    """Peaks: torch's own counters, or what an engine's process ``told``; and NVML's.
+
+    NVML's is less what the devices held before the measured process began.
+    """
     row: dict[str, int | None] = dict.fromkeys(
         ("peak_allocated_bytes", "peak_reserved_bytes", "peak_device_bytes", "peak_rss_bytes")
     )
-    if lab.device == "cuda":
+    before = told.get("device_before_bytes")
+    if before is not None:
+        for name in ("peak_allocated_bytes", "peak_reserved_bytes"):
+            row[name] = told.get(name)
+            if row[name] is None:
+                absent[name] = "the engine's process counts none: see peak_device_bytes"
+    elif lab.device == "cuda":
         import torch
 
         row["peak_allocated_bytes"] = torch.cuda.max_memory_allocated()
@@ -119,9 +133,17 @@ def _memory(lab: Lab, measured: Measured, absent: dict[str, str]) -> dict[str, i
     if measured.window is None:
         absent["peak_device_bytes"] = absent["peak_rss_bytes"] = "no sampler"
     else:
-        row["peak_device_bytes"] = measured.window.peak_device_bytes
+        row["peak_device_bytes"] = _less_earlier(lab, measured.window.peak_device_bytes, before)
         row["peak_rss_bytes"] = measured.window.peak_rss_bytes
     return row
+
+
+def _less_earlier(lab: Lab, peak: int | None, before: int | str | None) -> int | None:
+    """Return a peak over the session's first reading as one over the reading ``before``."""
+    first = lab.sampler.baseline_bytes if lab.sampler else None
+    if peak is None or first is None or not isinstance(before, int):
+        return peak
+    return max(0, peak + first - before)
 
 
 def _energy(case: Case, measured: Measured, absent: dict[str, str]) -> dict[str, float | None]:

@@ -44,7 +44,7 @@ class Lab:
     clock: DeviceClock
     ceilings: Ceilings | None
     sampler: Sampler | None
-    gpu_uuid: str | None = None
+    gpu_uuids: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings)
 
     def source(self, case: Case) -> ModelSource:
@@ -55,7 +55,7 @@ class Lab:
 def open_lab(
     *,
     device: str,
-    gpu_uuid: str | None,
+    gpu_uuids: tuple[str, ...],
     prompts_file: Path,
     local: ModelSource | None,
     plan: Sequence[Case],
@@ -70,7 +70,7 @@ def open_lab(
     Raises UsageError for prompts that cannot be read.
     """
     texts = read(prompts_file)
-    sampler = telemetry.Sampler.start(device, gpu_uuid, os.getpid())
+    sampler = telemetry.Sampler.start(device, gpu_uuids, os.getpid())
     precisions = ceilings_needed(plan)
     measured = ceilings.measure(device, precisions) if measure_ceilings else None
     tokenizer = models.tokenizer(local) if local is not None else None
@@ -87,7 +87,7 @@ def open_lab(
         clock=clock,
         ceilings=measured,
         sampler=sampler,
-        gpu_uuid=gpu_uuid,
+        gpu_uuids=gpu_uuids,
         settings=settings,
     )
 

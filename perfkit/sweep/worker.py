@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from perfkit.machine.processes import end_with_parent, kill, tail, words
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
 _LOOK_EVERY_S = 0.25
-_TAIL_BYTES = 2000
-_PR_SET_PDEATHSIG = 1  # Linux: prctl(2)
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -36,9 +30,7 @@ class Ended:
         """As in "its process ended with signal SIGKILL"."""
         if self.lost:
             return self.lost
-        if self.code >= 0:
-            return f"its process ended with exit code {self.code}"
-        return f"its process ended with signal {signal.Signals(-self.code).name}"
+        return f"its process {words(self.code)}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ def run(
             stderr=subprocess.STDOUT,
             env=dict(environment),
             start_new_session=True,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  (the sweep has one thread)
+            preexec_fn=end_with_parent,  # noqa: PLW1509  (the sweep has one thread)
         )
         moved = time.monotonic()
         try:
@@ -79,12 +71,12 @@ def run(
                     size, limit_s, moved = now, limits.next_s, time.monotonic()
                     yield
                 elif time.monotonic() - moved > limit_s:
-                    _kill(process)
+                    kill(process)
                     return Ended(process.returncode, stood_still=True, said=tail(log))
         except BaseException:
-            _kill(process)
+            kill(process)
             raise
-    _kill(process)  # what it may have started and left behind
+    kill(process)  # what it may have started and left behind
     return Ended(process.returncode, said=tail(log))
 
 
@@ -98,30 +90,5 @@ def advance(running: Generator[None, None, Ended]) -> Ended | None:
     return None
 
 
-def tail(log: Path) -> str:
-    """Return the last line that a worker printed, for a reason; empty where there is none."""
-    if not log.is_file():
-        return ""
-    with log.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        lines = stream.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1][:200] if lines else ""
-
-
-def _end_with_parent() -> None:
-    """In the worker, before its program: be killed when the sweep is, however it ends.
-
-    An orphan would go on measuring beside the sweep that takes over from the killed one.
-    """
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -106,11 +106,11 @@ def test_energy_is_joules_or_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml.nvmlDeviceGetHandleByUUID = lambda uuid: uuid
     nvml.nvmlDeviceGetTotalEnergyConsumption = {"GPU-1": 2500}.__getitem__
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert telemetry.energy_j("GPU-1") == 2.5
+    assert telemetry.energy_j(("GPU-1",)) == 2.5
     del nvml.nvmlDeviceGetTotalEnergyConsumption
-    assert telemetry.energy_j("GPU-1") == "not_in_pynvml"
+    assert telemetry.energy_j(("GPU-1",)) == "not_in_pynvml"
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert telemetry.energy_j("GPU-1") == "nvidia-ml-py is not installed"
+    assert telemetry.energy_j(("GPU-1",)) == "nvidia-ml-py is not installed"
 
 
 def test_each_reading_fails_alone() -> None:
@@ -135,7 +135,7 @@ def test_memory_falls_back_to_the_first_version_of_the_call() -> None:
 
 
 def test_a_real_sampler_sees_this_process() -> None:
-    with Sampler.start("cpu", None, os.getpid()) as running:
+    with Sampler.start("cpu", (), os.getpid()) as running:
         process, file, start = running._process, running._file, time.monotonic()
         assert process is not None
         assert file is not None
@@ -155,7 +155,7 @@ def test_a_real_sampler_sees_this_process() -> None:
 def test_a_sampler_on_a_fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pynvml.py").write_text(FAKE_NVML)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Sampler.start("cuda", "GPU-1", os.getpid()) as running:
+    with Sampler.start("cuda", ("GPU-1",), os.getpid()) as running:
         window = running.window(0.0, time.monotonic())
     assert running.baseline_bytes == 5000
     assert window.peak_device_bytes == 0
@@ -169,7 +169,7 @@ def test_a_sampler_on_a_fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_a_missing_gpu_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "gpus", lambda: ())
     monkeypatch.setattr(telemetry, "gpu_absence", lambda: "no NVIDIA driver")
-    with Sampler.start("cuda", None, os.getpid()) as running:
+    with Sampler.start("cuda", (), os.getpid()) as running:
         window = running.window(0.0, time.monotonic())
     assert running.baseline_bytes is None
     assert window.absent["peak_device_bytes"] == "no NVIDIA driver"
@@ -177,7 +177,7 @@ def test_a_missing_gpu_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sampler_that_died_is_a_reason() -> None:
-    with Sampler.start("cpu", None, os.getpid()) as running:
+    with Sampler.start("cpu", (), os.getpid()) as running:
         process = running._process
         assert process is not None
         process.kill()
@@ -193,14 +193,14 @@ def test_the_last_words_of_a_sampler_are_kept(
 ) -> None:
     (tmp_path / "psutil.py").write_text("raise SystemExit('no luck')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Sampler.start("cpu", None, os.getpid()) as running:
+    with Sampler.start("cpu", (), os.getpid()) as running:
         window = running.window(0.0, time.monotonic())
     assert window.absent["peak_rss_bytes"] == "the sampler ended with code 1: no luck"
 
 
 def test_a_sampler_that_cannot_start_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with Sampler.start("cpu", None, os.getpid()) as running:
+    with Sampler.start("cpu", (), os.getpid()) as running:
         window = running.window(0.0, 1.0)
     assert window.absent["peak_rss_bytes"].startswith("the sampler could not be started")
 
@@ -208,7 +208,7 @@ def test_a_sampler_that_cannot_start_is_a_reason(monkeypatch: pytest.MonkeyPatch
 def test_the_sampler_ends_when_its_parent_dies() -> None:
     code = (
         "import os; from perfkit.machine.telemetry import Sampler;"
-        "s = Sampler.start('cpu', None, os.getpid());"
+        "s = Sampler.start('cpu', (), os.getpid());"
         "print(s._process.pid, s._file, len(s._rows), flush=True); os._exit(0)"
     )
     done = subprocess.run(

@@ -1,0 +1,1 @@
+"""Engines in a process of their own: how it is started, spoken to, and ended."""

@@ -1,0 +1,160 @@
+"""An engine's process, from this side: started, called within limits, ended with all it began."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perfkit.backends.apart import wire
+from perfkit.backends.apart.serving import SOCKET
+from perfkit.backends.engine import ApartError
+from perfkit.errors import first_line
+from perfkit.machine.processes import MARK, end_with_parent, kill, tail, words
+from perfkit.machine.telemetry import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+_LOOK_EVERY_S = 0.05
+_SIGKILLED = (-9, 137)
+_OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The longest waits in seconds: for the process to answer at all, for a call, for its end."""
+
+    start_s: float = 120.0
+    build_s: float = 3600.0
+    load_s: float = 900.0
+    call_s: float = 600.0
+    end_s: float = 20.0
+
+
+class EngineProcess:
+    """A process of our own that answers calls; ``close`` leaves nothing of it behind."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], limits: Limits
+    ) -> None:
+        """Start it and wait for its greeting. Raises ApartError where none comes."""
+        self.limits = limits
+        self._mark = uuid.uuid4().hex
+        self._folder = Path(tempfile.mkdtemp(prefix="perfkit-engine-"))
+        self.log = self._folder / "log"
+        self._peer: socket.socket | None = None
+        place = self._folder / "socket"
+        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, self.log.open("ab") as log:
+            door.bind(str(place))
+            door.listen(1)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": paths, **environment, SOCKET: str(place),
+                     MARK: self._mark},
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509  (nothing is locked across the fork)
+            )  # fmt: skip
+            try:
+                self._peer = self._greeted(door)
+            except BaseException:
+                self.close()
+                raise
+
+    def _greeted(self, door: socket.socket) -> socket.socket:
+        door.settimeout(_LOOK_EVERY_S)
+        deadline = time.monotonic() + self.limits.start_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                peer, _ = door.accept()
+                peer.settimeout(self.limits.start_s)
+                wire.receive(peer)
+                return peer
+            if self._process.poll() is not None:
+                raise self._died("starting")
+        raise ApartError("timeout", f"no answer within {self.limits.start_s:g} s of starting"
+                                    f"{self._said()}")  # fmt: skip
+
+    def call(
+        self, name: str, limit_s: float, header: Mapping[str, Any] | None = None,
+        **arrays: np.ndarray,
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:  # fmt: skip
+        """Call and wait for the answer. Raises ApartError for whatever keeps it from coming.
+
+        After a time limit or a death the process is gone with all that it started.
+        """
+        if self._peer is None:
+            raise ApartError("crash", f"{name}: the engine's process has ended")
+        try:
+            self._peer.settimeout(limit_s)
+            wire.send(self._peer, {"call": name, **(header or {})}, **arrays)
+            told, made = wire.receive(self._peer)
+        except TimeoutError:
+            said = self._said()
+            self.close()
+            raise ApartError("timeout", f"{name}: no answer within {limit_s:g} s{said}") from None
+        except (EOFError, OSError):
+            error = self._died(name)
+            self.close()
+            raise error from None
+        if "error" in told:
+            raise _error(name, told["error"])
+        return told["answer"], made
+
+    def read_log(self) -> str:
+        """Return what the process and its children have printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """Ask it to end, kill what does not, remove its folder; twice is once."""
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            with contextlib.suppress(OSError, EOFError):
+                # It may hang as it ends (MPI does), with every result already here.
+                peer.settimeout(self.limits.end_s)
+                wire.send(peer, {"call": "stop"})
+                wire.receive(peer)
+            peer.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=self.limits.end_s)
+        kill(self._process, self._mark)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _died(self, during: str) -> ApartError:
+        try:
+            code = self._process.wait(timeout=self.limits.end_s)
+        except subprocess.TimeoutExpired:
+            return ApartError("crash", f"{during}: the connection was lost{self._said()}")
+        if code in _SIGKILLED:
+            return ApartError(
+                "oom",
+                f"{during}: the system killed the engine's process (SIGKILL), as it does when the "
+                "host is out of memory",
+            )
+        return ApartError("crash", f"{during}: the engine's process {words(code)}{self._said()}")
+
+    def _said(self) -> str:
+        said = tail(self.log)
+        return f"; it last said: {said}" if said else ""
+
+
+def _error(name: str, error: Mapping[str, str]) -> ApartError:
+    kind, text = error["type"], error["text"]
+    told = f"{name}: {kind}: {first_line(RuntimeError(text))}"
+    if kind in _OUT_OF_MEMORY or "out of memory" in text.lower():
+        return ApartError("oom", told)
+    return ApartError("unsupported" if kind == "UnsupportedError" else "crash", told)
