@@ -95,11 +95,10 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What is costly to make and can serve several cases: weights on a device."""
+    """What is costly to make and can serve several cases: weights on a device, or in a folder."""
 
     model: Any
     device: str
-    vocab: int
 
 
 class Backend(Protocol):

@@ -120,4 +120,4 @@ def load(case: Case, source: ModelSource, device: str) -> Loaded:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     model = models.build(source, case.precision, device)
-    return Loaded(model, device, source.arch.vocab)
+    return Loaded(model, device)

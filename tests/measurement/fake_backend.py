@@ -40,7 +40,7 @@ def load_key(case: Case) -> Hashable:
 
 
 def load(case: Case, source: ModelSource, device: str) -> Loaded:  # noqa: ARG001
-    return Loaded(None, device, VOCABULARY)
+    return Loaded(None, device)
 
 
 def build(loaded: Loaded, case: Case) -> FakeEngine:  # noqa: ARG001

@@ -53,6 +53,7 @@ class EngineProcess:
         self._mark = uuid.uuid4().hex
         self._folder = Path(tempfile.mkdtemp(prefix="perfkit-engine-"))
         self.log = self._folder / "log"
+        self._last_log = ""
         self._peer: socket.socket | None = None
         place = self._folder / "socket"
         paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -116,8 +117,10 @@ class EngineProcess:
         return told["answer"], made
 
     def read_log(self) -> str:
-        """Return what the process and its children have printed so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        """Return what the process and its children have printed so far, or had at their end."""
+        if self.log.is_file():
+            self._last_log = self.log.read_text(encoding="utf-8", errors="replace")
+        return self._last_log
 
     def close(self) -> None:
         """Ask it to end, kill what does not, remove its folder; twice is once."""
@@ -132,6 +135,7 @@ class EngineProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=self.limits.end_s)
         kill(self._process, self._mark)
+        self.read_log()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _died(self, during: str) -> ApartError:

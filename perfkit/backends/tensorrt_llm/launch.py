@@ -1,0 +1,24 @@
+"""How the process that holds TensorRT-LLM is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+LAUNCHER = "PERFKIT_TRTLLM_LAUNCHER"
+
+
+def command() -> list[str]:
+    """Return the worker's command, behind the launcher that PERFKIT_TRTLLM_LAUNCHER names.
+
+    Without one, TensorRT-LLM starts its other ranks by MPI itself; with
+    ``mpirun -n 2 trtllm-llmapi-launch`` the launcher has started them.
+    """
+    launcher = shlex.split(os.environ.get(LAUNCHER, ""))
+    return [*launcher, sys.executable, "-m", "perfkit.backends.tensorrt_llm.worker"]
+
+
+def environment() -> dict[str, str]:
+    """Return what is added to the worker's environment: a log that tells of memory and kernels."""
+    return {"TLLM_LOG_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,152 @@
+"""The process that holds TensorRT-LLM: ``python -m perfkit.backends.tensorrt_llm.worker``.
+
+Its ranks import the main module again, so everything stands under the guard at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from perfkit.backends.apart.serving import serve
+from perfkit.backends.tensorrt_llm.arguments import Arguments, sampling
+from perfkit.backends.tensorrt_llm.times import Request, batch_times, sources
+
+if TYPE_CHECKING:
+    from perfkit.backends.apart.serving import Answer
+
+Arrays = dict[str, np.ndarray]
+
+
+class Worker:
+    """One LLM at a time: built and saved, or loaded and asked."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._llm: Any = None
+
+    def __call__(self, name: str, header: dict[str, Any], arrays: Arrays) -> Answer:
+        """Answer a call by its name."""
+        calls = {
+            "build": self._build,
+            "load": self._load,
+            "generate": self._generate,
+            "logits": self._logits,
+            "state": self._state,
+        }
+        return calls[name](header, arrays)
+
+    def _build(self, header: dict[str, Any], arrays: Arrays) -> Answer:
+        """Build an engine and save it to ``folder``."""
+        del arrays
+        llm = make(Arguments(**header["arguments"]))
+        llm.save(header["folder"])
+        return {}, {}
+
+    def _load(self, header: dict[str, Any], arrays: Arrays) -> Answer:
+        """Load an engine or a model, ready to generate."""
+        del arrays
+        self._llm = make(Arguments(**header["arguments"]))
+        return {}, {}
+
+    def _generate(self, header: dict[str, Any], arrays: Arrays) -> Answer:
+        """Stream all rows of ``ids`` (B, P) at once: ``tokens`` (B, N) and ``tokens_s`` (N,)."""
+        new_tokens = header["new_tokens"]
+        prompts = arrays["ids"].tolist()
+        done = asyncio.run(_all(self._llm, prompts, sampling(new_tokens)))
+        tokens = [found for found, _ in done]
+        for row, found in enumerate(tokens):
+            if len(found) != new_tokens:
+                raise RuntimeError(
+                    f"request {row} returned {len(found)} tokens, expected {new_tokens}"
+                )
+        requests = [request for _, request in done]
+        return {"times": sources(requests)}, {
+            "tokens": np.array(tokens, dtype=np.int64),
+            "tokens_s": np.array(batch_times(requests), dtype=np.float64),
+        }
+
+    def _logits(self, header: dict[str, Any], arrays: Arrays) -> Answer:
+        """Return the logits after the prompt and each forced token, (K + 1, B, V) fp32.
+
+        One prefill of prompt and forced tokens together: context logits of its last K + 1 places.
+        """
+        del header
+        ids, forced = arrays["ids"], arrays["forced"]
+        rows = np.concatenate([ids, forced], axis=1).tolist()
+        asked = sampling(1) | {"return_context_logits": True}
+        outputs = self._llm.generate(rows, sampling_params=_sampling_params(asked), use_tqdm=False)
+        steps = forced.shape[1] + 1
+        logits = [output.context_logits[-steps:].float().cpu().numpy() for output in outputs]
+        return {}, {"logits": np.stack(logits, axis=1).astype(np.float32)}
+
+    def _state(self, header: dict[str, Any], arrays: Arrays) -> Answer:
+        """Say that it lives; what it holds is in its log."""
+        del header, arrays
+        return {}, {}
+
+
+def make(arguments: Arguments) -> Any:
+    """Return an ``LLM`` made with these arguments."""
+    llmapi = importlib.import_module("tensorrt_llm.llmapi")
+    top = importlib.import_module("tensorrt_llm")
+    made = dict(arguments.llm, kv_cache_config=llmapi.KvCacheConfig(**arguments.kv))
+    if arguments.build is not None:
+        build = top.BuildConfig(**arguments.build)
+        for name, value in (arguments.plugin or {}).items():
+            setattr(build.plugin_config, name, value)
+        made["build_config"] = build
+    if arguments.quant is not None:
+        algos = {name: getattr(llmapi.QuantAlgo, algo) for name, algo in arguments.quant.items()}
+        made["quant_config"] = llmapi.QuantConfig(**algos)
+    return importlib.import_module(arguments.module).LLM(**made)
+
+
+def _sampling_params(table: dict[str, Any]) -> Any:
+    return importlib.import_module("tensorrt_llm").SamplingParams(**table)
+
+
+async def _all(
+    llm: Any, prompts: list[list[int]], table: dict[str, Any]
+) -> list[tuple[list[int], Request]]:
+    return list(await asyncio.gather(*(_one(llm, prompt, table) for prompt in prompts)))
+
+
+async def _one(llm: Any, prompt: list[int], table: dict[str, Any]) -> tuple[list[int], Request]:
+    """Submit one prompt, and note when each of its tokens was seen."""
+    params = _sampling_params(table)
+    submitted = time.perf_counter()
+    seen: list[float] = []
+    tokens: list[int] = []
+    completion: Any = None
+    async for output in llm.generate_async(prompt, sampling_params=params, streaming=True):
+        now = time.perf_counter()
+        completion = output.outputs[0]
+        # The list grows in place, and a step may bring several.
+        seen += [now] * (len(completion.token_ids) - len(seen))
+        tokens = list(completion.token_ids)
+    first, last = _told(completion)
+    return tokens, Request(submitted, tuple(seen), first, last)
+
+
+def _told(completion: Any) -> tuple[float | None, float | None]:
+    """Return the executor's first and last token, seconds since arrival; None where it is mute."""
+    metrics = getattr(completion, "request_perf_metrics", None)
+    timing = getattr(metrics, "timing_metrics", None)
+    if timing is None:
+        return None, None
+    arrival, first, last = (
+        getattr(timing, name, None) for name in ("arrival_time", "first_token_time",
+                                                 "last_token_time")
+    )  # fmt: skip
+    if arrival is None or first is None or last is None or not arrival < first <= last:
+        return None, None
+    return (first - arrival).total_seconds(), (last - arrival).total_seconds()
+
+
+if __name__ == "__main__":
+    serve(Worker())
