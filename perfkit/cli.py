@@ -201,7 +201,7 @@ def memory(
             _show(memory_table(document), document, 160)
         from perfkit.reporting.plots import memory_figure, save
 
-        typer.echo(save(memory_figure(documents), output / "memory.png"))
+        typer.echo(save(memory_figure(documents), output / "memory.png", documents))
     if bad:
         raise UsageError("; ".join(bad))
 
@@ -224,7 +224,7 @@ def attention(
         check_writable(output)
         from perfkit.reporting.plots import save
 
-        typer.echo(save(figure(document), output / "attention_tflops.png"))
+        typer.echo(save(figure(document), output / "attention_tflops.png", [document]))
 
 
 def _read_all(files: Sequence[Path]) -> tuple[list[Document], list[str]]:
