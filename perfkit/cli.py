@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perfkit import gate_cli
+from perfkit import gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Rounds, Warmup
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 for _command in (gate_cli.gate, gate_cli.compare, gate_cli.ablation):
     app.command()(_command)
+app.command()(trt_cli.trt_plots)
 app.add_typer(gate_cli.baseline, name="baseline")
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130
