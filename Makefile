@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots mem-baseline mem-trt matrix gate ablation-compare triton-bench test lint clean
+.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix gate ablation-compare triton-bench test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ baseline: $(STAMP) ## measure this machine's baseline and draw it
 
 plots: $(STAMP) ## draw what was measured
 	$(BIN)/perfkit plots
+
+trt-plots: $(STAMP) ## draw PyTorch against TensorRT-LLM, of results/ or of FILES="a.json b.json"
+	$(BIN)/perfkit trt-plots $(FILES)
 
 mem-baseline: $(STAMP) ## where memory goes: forecast beside measured, and its picture
 	$(BIN)/perfkit run --matrix memory-cpu --matrix memory-gpu --output results/memory.json

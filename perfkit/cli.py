@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perfkit import gate_cli
+from perfkit import gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Rounds, Warmup
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 for _command in (gate_cli.gate, gate_cli.compare, gate_cli.ablation):
     app.command()(_command)
+app.command()(trt_cli.trt_plots)
 app.add_typer(gate_cli.baseline, name="baseline")
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130
@@ -201,7 +202,7 @@ def memory(
             _show(memory_table(document), document, 160)
         from perfkit.reporting.plots import memory_figure, save
 
-        typer.echo(save(memory_figure(documents), output / "memory.png"))
+        typer.echo(save(memory_figure(documents), output / "memory.png", documents))
     if bad:
         raise UsageError("; ".join(bad))
 
@@ -224,7 +225,7 @@ def attention(
         check_writable(output)
         from perfkit.reporting.plots import save
 
-        typer.echo(save(figure(document), output / "attention_tflops.png"))
+        typer.echo(save(figure(document), output / "attention_tflops.png", [document]))
 
 
 def _read_all(files: Sequence[Path]) -> tuple[list[Document], list[str]]:

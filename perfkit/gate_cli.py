@@ -130,8 +130,9 @@ def compare(
     """Set two result files side by side; ratios only where machine and outputs allow."""
     from perfkit.reporting import compare as report
     from perfkit.reporting.tables import console_of
+    from perfkit.results import store
 
-    one, other = (_read_any(path) for path in (a, b))
+    one, other = (store.measured(_read_any(path), path) for path in (a, b))
     rows = report.compare(one, other)
     console = console_of(160)
     console.print(report.table(rows, report.block_of(one, other)))

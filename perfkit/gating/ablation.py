@@ -65,4 +65,5 @@ def write_report(files: Sequence[Path], output: Path, plots: Path) -> tuple[list
         written.append(path)
     from perfkit.reporting.plots import save
 
-    return pairs, [*written, save(report.figure(pairs), plots / "fmha_ablation.png")]
+    picture = save(report.figure(pairs), plots / "fmha_ablation.png", documents)
+    return pairs, [*written, picture]

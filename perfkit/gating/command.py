@@ -110,11 +110,11 @@ def save(folder: Path, outcome: Outcome, asked: Asked, where: dict[str, Any]) ->
 def _stored(
     request: GateRequest, names: tuple[str, ...], say: Say
 ) -> tuple[Asked, Outcome, dict[str, Any]]:
+    documents = [_cut(read_run(path), request.cases) for path in request.files]
     folder, runs, what = _baseline_of(request.what, request.baselines)
     if request.cases:
         runs = RunSet(*(tuple(_cut(run, request.cases) for run in part)
                         for part in (runs.screening, runs.confirming)))  # fmt: skip
-    documents = [_cut(read_run(path), request.cases) for path in request.files]
     if documents:
         cells, retries = tuple(cells_of(documents[0])), 0
         measure = _given(documents, None)

@@ -10,6 +10,7 @@ from perfkit.attention.problem import Problem
 from perfkit.attention.registry import NAMES, OURS
 from perfkit.errors import UsageError
 from perfkit.reporting.drawing import INK, legend_below, tidy
+from perfkit.reporting.mark import MARK_STYLE, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +90,17 @@ def has_speed(document: Mapping[str, Any]) -> bool:
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Return the tables: rates cold and hot; without speed, verdicts and errors."""
+    """Return the tables: rates cold and hot; without speed, verdicts and errors.
+
+    What is synthetic says so in each title.
+    """
+    made, mark = _tables(document), mark_of([document])
+    for table in made if mark else ():
+        table.title = f"[{MARK_STYLE}]{mark}[/]\n{table.title}"
+    return made
+
+
+def _tables(document: Mapping[str, Any]) -> list[Table]:
     cold = rows(document, "cold")
     if not has_speed(document):
         return [_verdicts(cold)]

@@ -18,7 +18,9 @@ INK = "#333333"
 FAINT = "#666666"
 WIDTH_IN = 11.0
 T = TypeVar("T")
+TITLE_LINE_IN = 0.22
 _TITLE_CHARS = 110
+_TITLE_LINES = 2  # that heights allow for
 
 
 def canvas(scene: Scene, what: str, height_in: float, note: str = "") -> Figure:
@@ -26,11 +28,12 @@ def canvas(scene: Scene, what: str, height_in: float, note: str = "") -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
     about = "  |  ".join(part for part in (scene.about, note) if part)
     head = f"{what}: {', '.join(scene.models) or 'no cells'}"
-    lines = [*wrap(head, _TITLE_CHARS), *wrap(about, _TITLE_CHARS)]
+    lines = [part for line in (head, *about.splitlines()) for part in wrap(line, _TITLE_CHARS)]
+    more = TITLE_LINE_IN * max(0, len(lines) - _TITLE_LINES)
+    figure = Figure(figsize=(WIDTH_IN, height_in + more), layout="constrained")
+    FigureCanvasAgg(figure)
     figure.suptitle("\n".join(lines), fontsize=12, color=INK)
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perfkit.results.store import cells_of, section, write_whole
+from perfkit.results.store import cells_of, section, synthetic, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ COLUMNS = (
     "cell", *CASE_FIELDS, "verdict", "reason", *METRICS,
     *(f"itl_{q}_s" for q in ITL_QUANTILES),
     "agreement", "relative_l2", "attention_prefill", "attention_decode",
-    "forecast_total_bytes", "attempt", "machine_key", "commit_id", "seed",
+    "forecast_total_bytes", "attempt", "machine_key", "commit_id", "seed", "synthetic",
 )  # fmt: skip
 
 
@@ -32,11 +32,13 @@ def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Flatten a document: one row per cell whatever its verdict; None where nothing was recorded.
 
     Units are those of the names: seconds, bytes, token/s; ``mfu`` and ``mbu`` are fractions.
+    ``synthetic`` names what made the figures where nobody measured them.
     """
     shared = {
         "machine_key": section(document, "perfkit", "machine").get("key"),
         "commit_id": section(document, "commit_info").get("id"),
         "seed": section(document, "perfkit", "session").get("seed"),
+        "synthetic": synthetic(document),
     }
     return [{**_row(name, cell), **shared} for name, cell in cells_of(document).items()]
 

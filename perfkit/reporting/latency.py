@@ -19,11 +19,11 @@ DOUBT_LINE = "#9A9A9A"
 MARKERS = (("p50", 0.5, "o"), ("p90", 0.9, "s"), ("p99", 0.99, "^"))
 
 
-def latency(scene: Scene) -> Figure:
+def latency(scene: Scene, what: str = "Latency distribution") -> Figure:
     """Distributions of TTFT and ITL, one row a model, at the shape that most arms share."""
     chosen = {model: _telling_shape(scene.of(model)) for model in scene.models}
     heights = [max(3.0, 0.2 * len(cells) + 1.2) for cells in chosen.values()]
-    figure = canvas(scene, "Latency distribution", 0.9 + sum(heights))
+    figure = canvas(scene, what, 0.9 + sum(heights))
     if not chosen:
         return figure
     grid = rows_of_axes(figure, heights, 2)

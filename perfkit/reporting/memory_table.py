@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from perfkit.reporting.mark import MARK_STYLE, mark_of
 from perfkit.reporting.tables import DASH, GIB, gib, named, verdict_words
 from perfkit.results.record import DOUBTFUL
 from perfkit.results.store import cells_of, section
@@ -97,7 +98,8 @@ def memory_table(document: Mapping[str, Any]) -> Table:
     notes = (*_NOTES, _CPU_NOTE) if with_rss else _NOTES
     table = Table(
         box=box.SIMPLE_HEAD, padding=0, show_edge=False, caption="\n".join(notes),
-        caption_justify="left",
+        caption_justify="left", title=mark_of([document]), title_style=MARK_STYLE,
+        title_justify="left",
     )  # fmt: skip
     table.add_column("cell\nreason", overflow="fold")
     table.add_column("verdict\n", no_wrap=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.reporting.batches import throughput_vs_batch
 from perfkit.reporting.latency import latency
+from perfkit.reporting.mark import stamp
 from perfkit.reporting.memory import memory
 from perfkit.reporting.pareto import throughput_latency_pareto
 from perfkit.reporting.prompts import latency_vs_prompt
@@ -28,11 +29,16 @@ def draw_all(documents: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]
 
     Of cells measured twice on one machine the latest is drawn.
     """
-    return [save(figure, folder / f"{name}.png") for name, figure in figures(documents).items()]
+    drawn = figures(documents)
+    return [save(figure, folder / f"{name}.png", documents) for name, figure in drawn.items()]
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a picture whole, titled; return its path."""
+def save(figure: Figure, path: Path, documents: Sequence[Mapping[str, Any]]) -> Path:
+    """Write a picture of these documents whole, titled, and marked where any is synthetic.
+
+    Returns its path. Every picture is written here, so that none goes without its mark.
+    """
+    stamp(figure, documents)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI, metadata={"Title": title_of(figure)})
     write_whole(path, drawn.getvalue())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.reporting.tables import date_of, machine_name
 from perfkit.results.record import DOUBTFUL
-from perfkit.results.store import cells_of, section
+from perfkit.results.store import cells_of, section, synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -165,7 +165,8 @@ def tint(colour: str, share: float) -> str:
 
 def _about(documents: Sequence[Mapping[str, Any]], precisions: Iterable[str], drawn: int) -> str:
     machines = sorted({machine_name(document) for document in documents})
-    days = sorted({date_of(document) for document in documents})
+    # A file that nobody measured has no day of measuring.
+    days = sorted({date_of(one) for one in documents if synthetic(one) is None})
     span = [f"{days[0]} to {days[-1]}"] if days[1:] else days
     older = sum(len(cells_of(document)) for document in documents) - drawn
     repeats = f"{older} older repeats left out" if older else ""

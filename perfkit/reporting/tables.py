@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from perfkit.reporting.mark import MARK_STYLE, mark_of
 from perfkit.results.record import BROKEN, DOUBTFUL
 from perfkit.results.store import cells_of, section
 
@@ -83,18 +84,26 @@ def short_id(name: str) -> str:
 
 
 def results_table(document: Mapping[str, Any]) -> Table:
-    """Return a row per cell, none left out; a figure that is null is a dash."""
+    """Return a row per cell, none left out; a figure that is null is a dash.
+
+    What is synthetic says so in its title, and has no ratio.
+    """
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    mark = mark_of([document])
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=mark, title_style=MARK_STYLE,
+        title_justify="left",
+    )  # fmt: skip
     table.add_column("cell\nreason", overflow="fold")
     table.add_column("verdict\n", no_wrap=True)
     for header in _HEADERS:
         table.add_column(header, justify="right", no_wrap=True)
     cells = cells_of(document)
     for name, cell in cells.items():
-        figures = _figures(cell, ratio(cell, reference_arm(cell, cells)))
+        against = None if mark else ratio(cell, reference_arm(cell, cells))
+        figures = _figures(cell, against)
         table.add_row(named(name, cell), verdict_words(cell), *figures)
     return table
 
@@ -187,8 +196,13 @@ def console_of(width: int) -> Console:
 
 
 def headline(document: Mapping[str, Any]) -> str:
-    """Return one line: machine, date, and the ceilings in TFLOP/s and GB/s (powers of ten)."""
-    return f"{machine_name(document)} | {date_of(document)} | {_ceilings(document)}"
+    """Return one line: machine, date, and the ceilings in TFLOP/s and GB/s (powers of ten).
+
+    Of a synthetic document its mark comes first.
+    """
+    mark = mark_of([document])
+    parts = (machine_name(document), date_of(document), _ceilings(document))
+    return " | ".join(((mark,) if mark else ()) + parts)
 
 
 def machine_name(document: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ LOG_OVER = 30.0
 MOST_BARS = 64
 
 
-def throughput(scene: Scene) -> Figure:
+def throughput(scene: Scene, what: str = "Output throughput") -> Figure:
     """Bars of output_tokens_per_s, one panel a model, one group a shape, one bar an arm."""
     bars = {model: _even(scene.of(model), MOST_BARS // len(scene.models)) for model in scene.models}
     panels = {model: _slots(cells) for model, cells in bars.items()}
@@ -47,7 +47,7 @@ def throughput(scene: Scene) -> Figure:
     if len(shown) < len(scene.cells):
         cut = f"{len(shown)} of {len(scene.cells)} cells: shapes spread over the range"
         note = "  |  ".join(part for part in (note, cut) if part)
-    figure = canvas(scene, "Output throughput", 1.9 + sum(0.19 * h + 0.5 for h in heights), note)
+    figure = canvas(scene, what, 1.9 + sum(0.19 * h + 0.5 for h in heights), note)
     if not panels:
         return figure
     for (model, slots), axes in zip(

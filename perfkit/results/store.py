@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Document = dict[str, Any]
+_BLOCKS = ("perfkit", "perfkit_attention")
+# Parts of a cell that readers look into.
+_PARTS = ("case", "agreement", "metrics", "samples", "telemetry")
 _CHUNK_BYTES = 1 << 16
 
 
@@ -36,8 +39,37 @@ def read(path: Path, name: str = "perfkit") -> Document:
         raise UsageError(f"{path} was not written by perfkit: it has no {name}.cells")
     if block.get("schema") != SCHEMA:
         raise UsageError(f"{path} has schema {block.get('schema')!r}, expected {SCHEMA}")
+    for cell_id, cell in block["cells"].items():
+        if not isinstance(cell, dict):
+            raise UsageError(f"{path} is damaged: its cell {cell_id} is no object")
+        for part in _PARTS:
+            if not isinstance(cell.get(part), dict | None):
+                raise UsageError(f"{path} is damaged: {part} of its cell {cell_id} is no object")
     result: Document = document
     return result
+
+
+def synthetic(document: Mapping[str, Any]) -> str | None:
+    """Return what made a document that nobody measured; None of one that was measured."""
+    for name in _BLOCKS:
+        maker = section(document, name).get("synthetic")
+        if maker is not None and maker is not False:  # an empty text is a mark too
+            return str(maker)
+    return None
+
+
+def measured(document: Document, path: Path) -> Document:
+    """Return the document read from ``path``: whatever judges asks here first.
+
+    Raises UsageError, naming the file, for one that is synthetic.
+    """
+    maker = synthetic(document)
+    if maker is not None:
+        raise UsageError(
+            f"{path} is synthetic (made by {maker}): nobody measured it, so nothing is judged by "
+            "it; give a result of perfkit run"
+        )
+    return document
 
 
 def section(holder: Mapping[str, Any], *keys: str) -> dict[str, Any]:

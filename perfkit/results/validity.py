@@ -40,14 +40,8 @@ def settings(run: Document) -> dict[str, Any]:
 
 
 def read_run(path: Path) -> Document:
-    """Read a run's result file. Raises UsageError naming the file and what of it is damaged."""
-    run = store.read(path)
-    for name, cell in cells_of(run).items():
-        if not isinstance(cell, dict):
-            raise UsageError(f"{path} is damaged: its cell {name} is no object")
-        for part in ("case", "agreement", "metrics", "samples", "telemetry"):
-            if not isinstance(cell.get(part), dict | None):
-                raise UsageError(f"{path} is damaged: {part} of its cell {name} is no object")
+    """Read a run's result file. Raises UsageError naming one that is damaged or synthetic."""
+    run = store.measured(store.read(path), path)
     try:
         readings = canaries(run)
     except (AttributeError, TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,6 +37,7 @@ prompt_len = [8]
 new_tokens = [4]
 """
 ROOT = Path(__file__).resolve().parents[2]
+MOCK = ROOT / "data/mock/metrics_trtllm_synthetic.json"
 
 
 class Done(NamedTuple):
@@ -218,6 +220,53 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     done = perfkit(tmp_path, *arguments, *device)
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gate", "mock.json"),
+        ("compare", "mock.json", "honest.json"),
+        ("compare", "honest.json", "mock.json"),
+        ("compare", "honest.json", "mock_attention.json"),
+        ("ablation", "honest.json", "mock.json"),
+    ],
+)
+def test_nothing_is_judged_by_a_file_that_nobody_measured(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    write_set(tmp_path, "gate-cpu")
+    save_run(tmp_path / "honest.json")
+    shutil.copy(MOCK, tmp_path / "mock.json")
+    block = {"perfkit_attention": {"schema": 1, "cells": {}, "synthetic": "a test"}}
+    (tmp_path / "mock_attention.json").write_text(json.dumps(block), encoding="utf-8")
+    device = () if arguments[0] == "compare" else ("--device", "cpu")
+    check_refused(perfkit(tmp_path, *arguments, *device), "mock")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "arguments"),
+    [
+        ("", ("gate", "honest.json")),
+        (".candidate", ("baseline", "record", "--resume")),
+        (".candidate", ("baseline", "accept", "--reason", "for a test")),
+    ],
+)
+def test_no_baseline_holds_a_file_that_nobody_measured(
+    tmp_path: Path, suffix: str, arguments: tuple[str, ...]
+) -> None:
+    place = write_set(tmp_path, "gate-cpu")
+    place = place.rename(place.with_name(place.name + suffix))
+    save_run(tmp_path / "honest.json")
+    shutil.copy(MOCK, place / "screening" / "0001_run.json")
+    check_refused(perfkit(tmp_path, *arguments, "--device", "cpu"), "0001_run")
+
+
+def check_refused(done: Done, stem: str) -> None:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert stem in done.stderr
+    assert "is synthetic (made by" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,9 @@ def test_the_picture_has_a_panel_a_mask_and_head_dim() -> None:
 def test_a_document_without_attention_says_so() -> None:
     with pytest.raises(UsageError, match="no attention cells"):
         rows({"perfkit": {"cells": {}}}, "cold")
+
+
+def test_what_nobody_measured_says_so_in_every_table() -> None:
+    made = {"perfkit_attention": TIMED["perfkit_attention"] | {"synthetic": "a script"}}
+    assert all("SYNTHETIC" in str(table.title) for table in tables(made))
+    assert not any("SYNTHETIC" in str(table.title) for table in tables(TIMED))

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.results.store import Journal, check_benchmarks, check_writable, read, write_whole
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from perfkit.results.store import (
+    Journal,
+    check_benchmarks,
+    check_writable,
+    measured,
+    read,
+    synthetic,
+    write_whole,
+)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +125,35 @@ def test_all_files_that_cannot_be_compared_with_are_named_at_once(tmp_path: Path
     words = r"0002_torn.json is not JSON; .*0003_foreign.json holds no benchmarks; mend or move"
     with pytest.raises(UsageError, match=words):
         check_benchmarks(tmp_path)
+
+
+@pytest.mark.parametrize("block", ["perfkit", "perfkit_attention"])
+@pytest.mark.parametrize(
+    ("value", "maker"), [("a script", "a script"), (True, "True"), ("", ""), (None, None)]
+)
+def test_a_document_says_what_made_it_where_nobody_measured_it(
+    block: str, value: object, maker: str | None
+) -> None:
+    assert synthetic({block: {"cells": {}, "synthetic": value}}) == maker
+    assert synthetic({block: {"cells": {}}}) is None
+    assert synthetic({}) is None
+
+
+def test_what_judges_gets_no_synthetic_document() -> None:
+    honest = {"perfkit": {"cells": {}}}
+    assert measured(honest, Path("a.json")) is honest
+    with pytest.raises(UsageError, match=r"b\.json is synthetic \(made by a script\)"):
+        measured({"perfkit": {"cells": {}, "synthetic": "a script"}}, Path("b.json"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [({"x": []}, "its cell x is no object"), ({"x": {"metrics": 1}}, "metrics of its cell x is")],
+)
+def test_a_file_with_damaged_cells_is_named(
+    tmp_path: Path, cells: dict[str, object], words: str
+) -> None:
+    path = tmp_path / "made.json"
+    path.write_text(json.dumps({"perfkit": {"schema": 1, "cells": cells}}), encoding="utf-8")
+    with pytest.raises(UsageError, match=f"made.json is damaged: {words}"):
+        read(path)
