@@ -12,4 +12,4 @@ resume=()
 exec timeout --signal=INT --kill-after=90 "$seconds" \
     python3 -c "from perfkit.cli import main; main()" sweep llama2-7b tp2 --device gpu --seed 4 \
     --case "torch-eager/llama2-7b/bf16/*/$new" --case tp2 \
-    --case tensorrt-llm/llama2-7b/bf16/fmha/b8/p512/n128/tp1 --output "$out" "${resume[@]}"
+    --case trtllm-engine/llama2-7b/bf16/fmha/b8/p512/n128/tp1 --output "$out" "${resume[@]}"

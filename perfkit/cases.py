@@ -23,7 +23,8 @@ BACKENDS: dict[str, str] = {
     "trtllm-engine": "perfkit.backends.trtllm_engine",
     "trtllm-pytorch": "perfkit.backends.trtllm_pytorch",
 }
-PRECISIONS: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
+# Bytes of a weight, and of a key or value. fp8 is TensorRT-LLM's: its activations are bf16.
+PRECISIONS: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
 LOCAL = "local:"
 
 _ATTENTION = re.compile(r"nofmha|fmha(=[a-z0-9][a-z0-9-]*)?")

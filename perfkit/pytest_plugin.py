@@ -144,7 +144,7 @@ def _marks(cell: Any) -> list[pytest.MarkDecorator]:
     if cell.device == "cpu":
         return [pytest.mark.cpu]
     on_gpu = pytest.mark.gpu(n=cell.case.tp, min_mem_gib=cell.min_mem_gib)
-    return [on_gpu, pytest.mark.trt] if cell.case.backend == "tensorrt-llm" else [on_gpu]
+    return [on_gpu, pytest.mark.trt] if cell.case.backend.startswith("trtllm-") else [on_gpu]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

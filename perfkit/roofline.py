@@ -100,16 +100,17 @@ def forecast(case: Case, arch: Architecture) -> Forecast:
     That moment is the feed-forward (gate, up, product and residuals) or, where scores are
     materialised, the softmax. Bytes a score: fp32 before and after it (8); bf16 the scores, then
     the same in fp32 (10); fp16, whose softmax converts as it reads, the scores, fp32 after it and
-    what it is rounded to (8).
+    what it is rounded to (8). Activations of fp8 are bf16.
     """
     size = PRECISIONS[case.precision]
+    held = max(size, 2)
     tokens = case.batch * case.prompt_len
-    feed_forward = size * tokens * (3 * arch.intermediate + 3 * arch.hidden)
-    per_score = {"fp32": 8, "fp16": 8, "bf16": 10}[case.precision]
+    feed_forward = held * tokens * (3 * arch.intermediate + 3 * arch.hidden)
+    per_score = {"fp32": 8, "fp16": 8}.get(case.precision, 10)
     scores = 0 if case.fused else per_score * case.batch * arch.heads * case.prompt_len**2
-    logits = case.batch * arch.vocab * (size + 4)
+    logits = case.batch * arch.vocab * (held + 4)
     return Forecast(
         weights_bytes=size * arch.params,
         kv_bytes=kv_bytes(case, arch, case.batch * (case.prompt_len + case.new_tokens)),
-        activation_bytes=max(feed_forward, scores + size * tokens * 4 * arch.hidden) + logits,
+        activation_bytes=max(feed_forward, scores + held * tokens * 4 * arch.hidden) + logits,
     )

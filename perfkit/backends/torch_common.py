@@ -29,6 +29,8 @@ def unsupported(case: Case, device: str) -> str | None:
             return refused
     if case.tp != 1:
         return f"{case.backend} runs on one device: tp {case.tp} needs tensor parallelism"
+    if case.precision == "fp8":
+        return "PyTorch's arms have no fp8: fp32, fp16 or bf16"
     if device == "cpu" and case.precision == "fp16":
         return "fp16 on a CPU has no fast kernels (about 1,000 times slower than bf16): use bf16"
     if device == "cuda" and case.precision == "bf16":

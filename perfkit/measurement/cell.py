@@ -155,7 +155,11 @@ def _check(
 ) -> Agreement:
     if "agreement" in details:
         return unchecked(str(details["agreement"]["reason"]))
-    return lab.references.check(case, engine, generated)
+    try:
+        return lab.references.check(case, engine, generated)
+    except ApartError as error:
+        # What gives the logits may not be what is timed: its failure is no verdict on the cell.
+        return unchecked(str(error))
 
 
 def _attention(case: Case, lab: Lab, engine: Engine) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perfkit.results.store import Document
 
 TORCH, TRT = "PyTorch", "TensorRT-LLM"
-_BACKENDS = {"torch-": TORCH, "trtllm-": TRT, "tensorrt-llm": TRT}
+_BACKENDS = {"torch-": TORCH, "trtllm-": TRT}
 # What two cells must have in common to stand side by side.
 _WORKLOAD = ("model", "precision", "batch", "prompt_len", "new_tokens", "tp")
 

@@ -53,7 +53,7 @@ def test_no_words_stand_on_others() -> None:
 
 
 def test_a_cell_that_could_not_run_is_no_side() -> None:
-    absent = cell("tensorrt-llm", verdict="unsupported")
+    absent = cell("trtllm-engine", verdict="unsupported")
     assert timed_sides([document(cell(), absent)]) == {"PyTorch"}
     failed = cell("trtllm-engine", verdict="oom")
     assert timed_sides([document(failed, cell("other"))]) == set()
