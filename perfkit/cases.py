@@ -21,8 +21,10 @@ BACKENDS: dict[str, str] = {
     "torch-eager": "perfkit.backends.torch_eager",
     "torch-compile": "perfkit.backends.torch_compile",
     "tensorrt-llm": "perfkit.backends.tensorrt_llm",
+    "trtllm-engine": "perfkit.backends.trtllm_engine",
+    "trtllm-pytorch": "perfkit.backends.trtllm_pytorch",
 }
-PRECISIONS: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
+PRECISIONS: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
 LOCAL = "local:"
 
 _ATTENTION = re.compile(r"nofmha|fmha(=[a-z0-9][a-z0-9-]*)?")
