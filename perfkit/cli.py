@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perfkit import gate_cli
+from perfkit import gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Rounds, Warmup
 
@@ -27,7 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A performance lab for LLM inference that says how it knows.",
 )
-for _command in (gate_cli.gate, gate_cli.compare, gate_cli.ablation):
+_COMMANDS = (
+    gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.import_trtllm_bench,
+    trt_cli.trtllm_bench,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(gate_cli.baseline, name="baseline")
 _RESULT = Path("results/metrics_pytorch.json")
