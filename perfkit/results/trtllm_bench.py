@@ -150,9 +150,10 @@ def _check_kind(report: Report) -> None:
         raise UsageError(f"{where}: pp_size is {pipeline:g}, expected 1: cells have tp alone")
     if report.part("decoding_stats"):
         raise UsageError(f"{where} has decoding_stats: speculative decoding has no cell")
-    total_s = report.number("performance", "total_latency_ms") / 1e3
-    requests = report.whole("request_info", "num_requests")
-    made = requests * report.number("request_info", "avg_output_length") / total_s
+    tokens = report.whole("request_info", "num_requests") * report.number(
+        "request_info", "avg_output_length"
+    )
+    made = tokens * 1e3 / report.number("performance", "total_latency_ms")
     told = report.number("performance", "system_output_throughput_tok_s")
     if not math.isclose(told, made, rel_tol=_TOLERANCE):
         raise UsageError(

@@ -101,9 +101,13 @@ def positive(value: object, what: str) -> float:
     """Return a finite number over 0. Raises UsageError that begins with ``what`` for all else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(f"{what} is {value!r}, expected a number")
-    if not (math.isfinite(value) and value > 0):
-        raise UsageError(f"{what} is {value!r}, expected a finite number over 0")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and number > 0):
+        raise UsageError(f"{what} is {number!r}, expected a finite number over 0")
+    return number
 
 
 def parse(text: str, where: str) -> Report:
@@ -115,7 +119,7 @@ def parse(text: str, where: str) -> Report:
     if _TABLE.search(text) or not text.lstrip().startswith(("{", "[")):
         return Report(report_of_log(text, where), where)
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_constant=str, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         if text.lstrip().startswith("["):
             return Report(report_of_log(text, where), where)  # which says what a log lacks
@@ -128,6 +132,12 @@ def parse(text: str, where: str) -> Report:
             "that trtllm-bench wrote for --report_json"
         )
     return Report(holder, where)
+
+
+def _finite(text: str) -> float | str:
+    """Return a number; one that a result file could not hold stays text, as NaN and Infinity do."""
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def report_of_log(text: str, where: str) -> dict[str, Any]:
@@ -151,9 +161,10 @@ def report_of_log(text: str, where: str) -> dict[str, Any]:
     return report
 
 
-def _number(row: re.Match[str], scale: float, where: str) -> float:
+def _number(row: re.Match[str], scale: float, where: str) -> float | str:
     try:
-        return float(row["value"]) * scale
+        found = float(row["value"]) * scale
+        return found if math.isfinite(found) else str(row["value"])
     except ValueError:
         raise UsageError(
             f"{where}: {row['label']} is {row['value']!r}, expected a number: is the log whole?"

@@ -85,6 +85,12 @@ def test_without_streaming_first_tokens_have_no_time() -> None:
     assert "only with --streaming" in cell["absent"]["quantiles.ttft_s"]
 
 
+def test_an_infinite_issue_rate_leaves_a_file_that_is_json() -> None:
+    made = report()
+    made["world_info"]["issue_rate"] = float("inf")
+    assert only(imported(made))["imported"]["world"]["issue_rate"] == "Infinity"
+
+
 def test_one_new_token_has_no_time_per_output_token() -> None:
     made = report()
     made["request_info"]["avg_output_length"] = 1.0
@@ -151,7 +157,7 @@ def test_requests_of_another_run_or_unit_are_refused(asked: object, words: str) 
         ("world_info", {"pp_size": 2}, "pp_size is 2, expected 1"),
         ("world_info", {"tp_size": "two"}, "world_info.tp_size is 'two', expected a number"),
         ("performance", {"system_output_throughput_tok_s": 2560}, "r.json does not add up"),
-        ("performance", {"avg_request_latency_ms": float("nan")}, "is nan, expected a finite"),
+        ("performance", {"avg_request_latency_ms": float("nan")}, "is 'NaN', expected a n"),
         ("streaming_metrics", {"ttft_percentiles": 3}, "ttft_percentiles is 3, expected an object"),
         ("decoding_stats", {"mode": "Eagle"}, "speculative decoding has no cell"),
     ],

@@ -60,8 +60,10 @@ def test_a_file_of_something_else_is_named_in_one_line(text: str, words: str) ->
     [
         ("fast", "x: performance.total_latency_ms is 'fast', expected a number"),
         (True, "is True, expected a number"),
-        (float("nan"), "is nan, expected a finite number over 0"),
-        (-1, "is -1, expected a finite number over 0"),
+        (float("nan"), "is 'NaN', expected a number"),
+        (0, "is 0.0, expected a finite number over 0"),
+        (10**400, "is inf, expected a finite number over 0"),
+        (-1, "is -1.0, expected a finite number over 0"),
         (None, "x has no performance.total_latency_ms: expected a whole report or log"),
     ],
 )
