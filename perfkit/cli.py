@@ -27,9 +27,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A performance lab for LLM inference that says how it knows.",
 )
-for _command in (gate_cli.gate, gate_cli.compare, gate_cli.ablation):
+_COMMANDS = (
+    gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.import_trtllm_bench,
+    trt_cli.trtllm_bench, trt_cli.trt_plots,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command()(_command)
-app.command()(trt_cli.trt_plots)
 app.add_typer(gate_cli.baseline, name="baseline")
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130

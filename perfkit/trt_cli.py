@@ -1,16 +1,85 @@
-"""The commands of TensorRT-LLM."""
+"""The commands of TensorRT-LLM: build an engine, measure, draw, and stand beside trtllm-bench."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perfkit.errors import UsageError
+from perfkit.options import Rounds
+
+if TYPE_CHECKING:
+    from perfkit.results.store import Document
 
 _RESULTS = (Path("results/metrics_pytorch.json"), Path("results/metrics_trtllm.json"))
 _MOCK = "data/mock/metrics_trtllm_synthetic.json"
+
+
+def import_trtllm_bench(
+    file: Annotated[Path, typer.Argument(help="File of --report_json, or a log of any version.")],
+    requests: Annotated[
+        Path | None, typer.Option(help="File of --request_json of the same run.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Result file.")] = Path(
+        "results/metrics_trtllm_bench.json"
+    ),
+) -> None:
+    """Turn what trtllm-bench reported into a result file, which no ratio and no gate uses."""
+    import json
+    from datetime import UTC, datetime
+
+    from perfkit.reporting.tables import console_of, headline, results_table
+    from perfkit.results import store
+    from perfkit.results.trtllm_bench import document
+    from perfkit.results.trtllm_report import parse
+
+    if output.suffix != ".json" or output.is_dir():
+        raise UsageError(f"--output {output}: expected the name of a .json file")
+    report = parse(_text(file), str(file))
+    made: Document = document(
+        report,
+        now=datetime.now(UTC),
+        requests=None if requests is None else _json(requests),
+        requests_where=str(requests),
+    )
+    store.check_writable(output.parent)
+    store.write_whole(output, json.dumps(made, indent=2, allow_nan=False) + "\n")
+    console = console_of(140)
+    console.print(results_table(made))
+    console.print(headline(made), highlight=False, soft_wrap=True)
+    for cell in store.cells_of(made).values():
+        for note in cell["imported"]["notes"]:
+            typer.echo(note)
+    typer.echo(output)
+
+
+def trtllm_bench(
+    case: Annotated[str, typer.Argument(help="Case id of trtllm-engine or trtllm-pytorch.")],
+    dataset: Annotated[
+        Path | None, typer.Option(help="Write the case's prompts to this JSONL file.")
+    ] = None,
+    api_version: Annotated[str, typer.Option(help="Of TensorRT-LLM: 1.2, 1.0 or 0.17.")] = "1.2",
+    rounds: Rounds = 5,
+) -> None:
+    """Print the trtllm-bench command equivalent to a case, and what of it is not."""
+    from perfkit import trt_bench
+    from perfkit.cases import Case
+    from perfkit.inputs.prompts import PromptSet, read
+    from perfkit.paths import shipped
+    from perfkit.results import store
+
+    parsed = Case.parse(case)
+    lines = trt_bench.script(parsed, api_version, rounds, dataset)
+    if dataset is not None:
+        prompts = PromptSet.make(read(shipped("data/prompts.txt")), None, seed=0)
+        content = trt_bench.requests(parsed, api_version, rounds, prompts)
+        if dataset.is_dir():
+            raise UsageError(f"--dataset {dataset} is a folder: expected the name of a file")
+        store.check_writable(dataset.parent)
+        store.write_whole(dataset, content)
+    typer.echo("\n".join(lines))
 
 
 def trt_plots(
@@ -41,3 +110,23 @@ def trt_plots(
     check_writable(output)
     for name, figure in drawn.items():
         typer.echo(save(figure, output / f"{name}.png", documents))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text: expected trtllm-bench's JSON or log") from None
+
+
+def _json(path: Path) -> object:
+    import json
+
+    try:
+        return json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is not JSON ({error}): expected a --request_json file") from None

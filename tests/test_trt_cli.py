@@ -1,65 +1,77 @@
-"""perfkit trt-plots, from the command line."""
-
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reporting.documents import cell, document, small
-from tests.test_cli import perfkit
+from perfkit.results import store
+from tests.gating.test_command import perfkit, write_set
+from tests.results.trtllm_reports import LOG, report, requests
 
-MOCK = Path(__file__).resolve().parents[1] / "data/mock/metrics_trtllm_synthetic.json"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASE = "trtllm-pytorch/llama2-7b/bf16/fmha/b2/p16/n4/tp1"
 
 
-def save(path: Path, made: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(made), encoding="utf-8")
-
-
-def test_a_measured_file_and_the_mock_make_two_marked_pictures(tmp_path: Path) -> None:
-    save(tmp_path / "torch.json", document(cell()))
-    done = perfkit(tmp_path, "trt-plots", "torch.json", str(MOCK), "--output", "drawn")
+def test_a_report_becomes_a_result_file_and_a_table(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(report()), encoding="utf-8")
+    (tmp_path / "q.json").write_text(json.dumps(requests()), encoding="utf-8")
+    done = perfkit(
+        tmp_path, "import-trtllm-bench", "r.json", "--requests", "q.json", "--output", "out/o.json"
+    )
     assert done.returncode == 0, done.stderr
-    names = ["drawn/trt_tokens_per_sec.png", "drawn/trt_latency_cdf.png"]
-    assert done.stdout.splitlines() == names
-    assert all(b"SYNTHETIC: " in (tmp_path / name).read_bytes() for name in names)
+    assert "trtllm-engine/llama2-7b/fp16/fmha/b4/p512/n128" in done.stdout
+    assert "rounded: a report does not hold --concurrency" in done.stdout
+    (cell,) = store.cells_of(store.read(tmp_path / "out/o.json")).values()
+    assert len(cell["samples"]["e2e_s"]) == 20
 
 
-def test_both_files_of_results_are_taken_unasked(tmp_path: Path) -> None:
-    save(tmp_path / "results/metrics_pytorch.json", document(cell()))
-    save(tmp_path / "results/metrics_trtllm.json", document(cell("trtllm-pytorch")))
-    done = perfkit(tmp_path, "trt-plots")
+def test_a_gate_refuses_an_imported_file(tmp_path: Path) -> None:
+    (tmp_path / "r.log").write_text(LOG, encoding="utf-8")
+    assert perfkit(tmp_path, "import-trtllm-bench", "r.log", "--output", "o.json").returncode == 0
+    # A baseline that has the very cell, so that nothing but its being imported stands against it.
+    write_set(tmp_path, "gate-cpu", cells=tuple(store.cells_of(store.read(tmp_path / "o.json"))))
+    gate = perfkit(tmp_path, "gate", "o.json", "--device", "cpu")
+    assert gate.returncode == 3
+    assert "measured on imported-trtllm-bench, the baseline on" in gate.stdout
+
+
+def test_a_command_and_its_dataset_are_printed_and_written(tmp_path: Path) -> None:
+    done = perfkit(tmp_path, "trtllm-bench", CASE, "--dataset", "d/q.jsonl", "--rounds", "3")
     assert done.returncode == 0, done.stderr
-    assert b"SYNTHETIC" not in (tmp_path / "plots/trt_tokens_per_sec.png").read_bytes()
+    assert "--dataset d/q.jsonl" in done.stdout
+    lines = (tmp_path / "d/q.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 6
+    assert all(len(json.loads(line)["input_ids"]) == 16 for line in lines)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "nothing measured of TensorRT-LLM in results: give a result file that has it, or try"),
-        ((), f"perfkit trt-plots FILE {'/'.join(MOCK.parts[-3:])}"),
-        (("torch.json",), "perfkit trt-plots torch.json data/mock/metrics_trtllm_synthetic.json"),
-        (("mock.json",), "nothing measured of PyTorch in mock.json"),
-        (("small.json", "mock.json"), "no workload in common: PyTorch has gpt2-xl fp32 b1 p128"),
-        (("torch.json", "torn.json"), "torn.json is not JSON"),
-        (("mock.json", "text.json"), "text.json is damaged: its cell x is no object"),
-        (("none.json",), "cannot read none.json"),
-        (("torch.json", "mock.json", "--output", "mock.json"), "cannot write to mock.json"),
+        (("import-trtllm-bench", "none.json"), "cannot read none.json: No such file"),
+        (("import-trtllm-bench", "latin.log"), "latin.log is not UTF-8 text"),
+        (("import-trtllm-bench", "broken.json"), "broken.json is not JSON"),
+        (("import-trtllm-bench", "other.json"), "other.json is no trtllm-bench report"),
+        (("import-trtllm-bench", "r.json", "--requests", "broken.json"), "broken.json is not JSON"),
+        (("import-trtllm-bench", "r.json", "--output", "o"), "--output o: expected the name of a"),
+        (("import-trtllm-bench", "r.json", "--output", "r.json/o.json"), "cannot write to r.json"),
+        (("trtllm-bench", "llama2-7b"), "not a case id: 'llama2-7b'"),
+        (("trtllm-bench", CASE.replace("fmha", "nofmha")), "has no FMHA switch"),
+        (("trtllm-bench", CASE, "--api-version", "1.5"), "unknown --api-version '1.5'"),
+        (("trtllm-bench", CASE, "--dataset", "."), "--dataset . is a folder"),
+        (("trtllm-bench", CASE, "--dataset", "r.json/q"), "cannot write to r.json"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(
     tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    save(tmp_path / "torch.json", document(cell()))
-    save(tmp_path / "small.json", small())
-    save(tmp_path / "text.json", document(("x", "text")))  # type: ignore[arg-type]
-    (tmp_path / "torn.json").write_bytes(MOCK.read_bytes()[:1000])
-    shutil.copy(MOCK, tmp_path / "mock.json")
-    done = perfkit(tmp_path, "trt-plots", *arguments)
-    assert done.returncode == 2, done.stdout
+    (tmp_path / "latin.log").write_bytes(b"# caf\xe9\n")
+    (tmp_path / "broken.json").write_text('{"engine', encoding="utf-8")
+    (tmp_path / "other.json").write_text('{"benchmarks": []}', encoding="utf-8")
+    (tmp_path / "r.json").write_text(json.dumps(report()), encoding="utf-8")
+    done = perfkit(tmp_path, *arguments)
+    assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "plots").exists()

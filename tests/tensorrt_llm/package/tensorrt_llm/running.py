@@ -159,5 +159,3 @@ def output(tokens, metrics, logits=None):
     if "context_logits" in names("RequestOutput"):
         made["context_logits"] = logits
     return SimpleNamespace(**made)
-
-
