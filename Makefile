@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix gate ablation-compare triton-bench test lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-26s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## make the virtual environment and install perfkit into it
 
@@ -33,6 +33,19 @@ trt-plots: $(STAMP) ## draw PyTorch against TensorRT-LLM, of results/ or of FILE
 mem-baseline: $(STAMP) ## where memory goes: forecast beside measured, and its picture
 	$(BIN)/perfkit run --matrix memory-cpu --matrix memory-gpu --output results/memory.json
 	$(BIN)/perfkit memory results/memory.json
+
+CONFIG ?=
+build-engine-bf16: $(STAMP) ## build Llama 2 7B's TensorRT-LLM engine, fused attention on
+	$(BIN)/perfkit build-engine configs/llama2_7b_bf16.json
+
+build-engine-bf16-no-fmha: $(STAMP) ## the same with fused attention off
+	$(BIN)/perfkit build-engine configs/llama2_7b_bf16_no_fmha.json
+
+build-engine: $(STAMP) ## build any engine: make build-engine CONFIG=configs/....json
+	$(BIN)/perfkit build-engine $(or $(CONFIG),$(error say which: CONFIG=configs/....json))
+
+trt: $(STAMP) ## measure TensorRT-LLM; of one engine config: make trt CONFIG=configs/....json
+	$(BIN)/perfkit trt $(CONFIG)
 
 mem-trt: $(STAMP) ## the same of TensorRT-LLM; skips with the reason where it is absent
 	$(BIN)/python -m pytest -m trt benchmarks/test_generation.py -q --perfkit-matrix=memory-trt --benchmark-json=results/memory-trt.json

@@ -10,12 +10,10 @@ import typer
 
 from perfkit import gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
-from perfkit.options import Cases, Device, Model, Prompts, Rounds, Warmup
+from perfkit.options import Cases, Device, Model, Prompts, Resume, Rounds, Warmup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import RenderableType
 
     from perfkit.results.store import Document
     from perfkit.sweep.local import Local
@@ -28,8 +26,8 @@ app = typer.Typer(
     help="A performance lab for LLM inference that says how it knows.",
 )
 _COMMANDS = (
-    gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.import_trtllm_bench,
-    trt_cli.trtllm_bench, trt_cli.trt_plots,
+    gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.build_engine, trt_cli.trt,
+    trt_cli.trt_plots, trt_cli.trtllm_bench, trt_cli.import_trtllm_bench,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)
@@ -51,12 +49,10 @@ def run(
     max_warmup: Warmup = 3,
     seed: Annotated[int, typer.Option(help="Seed of weights and prompts.")] = 0,
     output: Annotated[Path, typer.Option(help="Result file; a .csv goes beside it.")] = _RESULT,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep cells that an interrupted run finished.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Measure the cells of a matrix on this machine, and print a table."""
-    from perfkit.running import Request, measure
+    from perfkit.running import Request, measure_and_show
     from perfkit.suite import Measuring
 
     what = Measuring(
@@ -68,16 +64,7 @@ def run(
         max_warmup=max_warmup,
         seed=seed,
     )
-    request = Request(what, tuple(case or ()), output, resume)
-    code = measure(request)
-    if output.is_file() and code != _INTERRUPTED:
-        from perfkit.reporting.tables import results_table
-        from perfkit.results.store import read
-
-        document = read(output)
-        _show(results_table(document), document, 140)
-        typer.echo(f"{output}\n{output.with_suffix('.csv')}")
-    raise typer.Exit(code)
+    raise typer.Exit(measure_and_show(Request(what, tuple(case or ()), output, resume)))
 
 
 @app.command()
@@ -196,13 +183,14 @@ def memory(
 ) -> None:
     """Print the memory forecast of each cell beside what it took, and draw memory.png."""
     from perfkit.reporting.memory_table import memory_table
+    from perfkit.reporting.tables import show
     from perfkit.results.store import check_writable
 
     documents, bad = _read_all(files or [_RESULT])
     if documents:
         check_writable(output)
         for document in documents:
-            _show(memory_table(document), document, 160)
+            show(memory_table(document), document, 160)
         from perfkit.reporting.plots import memory_figure, save
 
         typer.echo(save(memory_figure(documents), output / "memory.png", documents))
@@ -241,15 +229,6 @@ def _read_all(files: Sequence[Path]) -> tuple[list[Document], list[str]]:
         except UsageError as error:
             bad.append(str(error))
     return documents, bad
-
-
-def _show(table: RenderableType, document: Document, width: int) -> None:
-    """Print a document's table, and under it what it was measured on."""
-    from perfkit.reporting.tables import console_of, headline
-
-    console = console_of(width)
-    console.print(table)
-    console.print(headline(document), highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -16,4 +16,7 @@ Cases = Annotated[
 ]
 Prompts = Annotated[Path | None, typer.Option(help="Prompts, separated by %% lines.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Timed rounds a cell.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Keep cells that an interrupted run finished.")
+]
 Warmup = Annotated[int, typer.Option(min=1, help="Warm-up cap, in rounds.")]

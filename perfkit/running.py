@@ -59,6 +59,18 @@ def measure(request: Request) -> int:
     return _keep(request, code, partial, journal)
 
 
+def measure_and_show(request: Request) -> int:
+    """Measure, print the table and the names of the files; return the exit code."""
+    code = measure(request)
+    if request.output.is_file() and code != _INTERRUPTED:
+        from perfkit.reporting.tables import results_table, show
+
+        document = store.read(request.output)
+        show(results_table(document), document)
+        print(f"{request.output}\n{request.output.with_suffix('.csv')}")  # noqa: T201
+    return code
+
+
 def chosen(what: Measuring, patterns: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the ids of the cells to measure. Raises UsageError where none is left."""
     plan = load_plan(what.matrices, str(what.model) if what.model else None)

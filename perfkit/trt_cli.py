@@ -8,13 +8,59 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perfkit.errors import UsageError
-from perfkit.options import Rounds
+from perfkit.options import Model, Resume, Rounds, Warmup
 
 if TYPE_CHECKING:
     from perfkit.results.store import Document
 
 _RESULTS = (Path("results/metrics_pytorch.json"), Path("results/metrics_trtllm.json"))
 _MOCK = "data/mock/metrics_trtllm_synthetic.json"
+
+
+def build_engine(
+    config: Annotated[Path, typer.Argument(help="Engine config, such as configs/*.json.")],
+    model: Model = None,
+) -> None:
+    """Build the TensorRT-LLM engine that a config describes, unless the cache has it."""
+    from perfkit import trt_engines
+    from perfkit.backends.engine import ApartError
+
+    try:
+        asked, built = trt_engines.build(config, model)
+    except ApartError as error:
+        typer.echo(f"perfkit: {error.verdict}: {error}", err=True)
+        raise typer.Exit(1) from None
+    arm = "fused" if asked.fmha else "unfused"
+    typer.echo(
+        f"{arm} context attention, as asked; "
+        + ("found in the cache, built in" if built.cached else "built in")
+        + f" {built.build_s:.1f} s"
+    )
+    typer.echo(built.folder)
+
+
+def trt(
+    config: Annotated[
+        Path | None, typer.Argument(help="Engine config; without one, the matrix trt.")
+    ] = None,
+    model: Model = None,
+    rounds: Rounds = 5,
+    max_warmup: Warmup = 3,
+    output: Annotated[
+        Path | None, typer.Option(help="Result file; default results/metrics_trtllm[_tp2].json.")
+    ] = None,
+    resume: Resume = False,
+) -> None:
+    """Measure TensorRT-LLM: the matrix trt, or the cells that one engine config holds."""
+    from perfkit.running import Request, measure_and_show, resolve_device
+    from perfkit.suite import Measuring
+    from perfkit.trt_engines import cells_of_config, result_name
+
+    place = output or Path("results") / result_name(config)
+    matrix = "trt" if config is None else cells_of_config(config, place.with_suffix(".matrix.toml"))
+    resolve_device("gpu")
+    what = Measuring((matrix,), model, "gpu", None, rounds, max_warmup, seed=0)
+    raise typer.Exit(measure_and_show(Request(what, (), place, resume)))
 
 
 def import_trtllm_bench(
@@ -30,7 +76,7 @@ def import_trtllm_bench(
     import json
     from datetime import UTC, datetime
 
-    from perfkit.reporting.tables import console_of, headline, results_table
+    from perfkit.reporting.tables import results_table, show
     from perfkit.results import store
     from perfkit.results.trtllm_bench import document
     from perfkit.results.trtllm_report import parse
@@ -46,9 +92,7 @@ def import_trtllm_bench(
     )
     store.check_writable(output.parent)
     store.write_whole(output, json.dumps(made, indent=2, allow_nan=False) + "\n")
-    console = console_of(140)
-    console.print(results_table(made))
-    console.print(headline(made), highlight=False, soft_wrap=True)
+    show(results_table(made), made)
     for cell in store.cells_of(made).values():
         for note in cell["imported"]["notes"]:
             typer.echo(note)

@@ -12,9 +12,11 @@ from perfkit.results.store import cells_of, section
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
+
+    from perfkit.results.store import Document
 
 DASH = "–"  # noqa: RUF001
 GIB = 2**30
@@ -193,6 +195,13 @@ def console_of(width: int) -> Console:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=width)
+
+
+def show(table: RenderableType, document: Document, width: int = 140) -> None:
+    """Print a document's table, and under it what it was measured on."""
+    console = console_of(width)
+    console.print(table)
+    console.print(headline(document), highlight=False, soft_wrap=True)
 
 
 def headline(document: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from perfkit.architectures import ARCHITECTURES
-from perfkit.cases import PRECISIONS
+from perfkit.cases import LOCAL, PRECISIONS
 from perfkit.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class EngineConfig(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.weights == "checkpoint" and not self.model.startswith(LOCAL):
+            raise ValueError(f"weights 'checkpoint' needs a model {LOCAL}NAME, got {self.model!r}")
         if self.weights != "checkpoint" and self.model not in ARCHITECTURES:
             raise ValueError(unknown("model", self.model, ARCHITECTURES))
         if self.precision not in PRECISIONS:

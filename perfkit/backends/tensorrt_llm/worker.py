@@ -81,7 +81,7 @@ class Worker:
         asked = sampling(1) | {"return_context_logits": True}
         outputs = self._llm.generate(rows, sampling_params=_sampling_params(asked), use_tqdm=False)
         steps = forced.shape[1] + 1
-        given = [getattr(output, "context_logits", None) for output in outputs]
+        given: list[Any] = [getattr(output, "context_logits", None) for output in outputs]
         if any(one is None for one in given):
             raise NotImplementedError("this version gives no context logits")
         logits = [one[-steps:].float().cpu().numpy() for one in given]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
 from tensorrt_llm import model as llama
 from tensorrt_llm.strict import VERSION, check_type, names, refuse
 
