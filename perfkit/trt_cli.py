@@ -57,8 +57,8 @@ def trt(
     from perfkit.trt_engines import cells_of_config, result_name
 
     place = output or Path("results") / result_name(config)
-    matrix = "trt" if config is None else cells_of_config(config, place.with_suffix(".matrix.toml"))
     resolve_device("gpu")
+    matrix = "trt" if config is None else cells_of_config(config, place.with_suffix(".matrix.toml"))
     what = Measuring((matrix,), model, "gpu", None, rounds, max_warmup, seed=0)
     raise typer.Exit(measure_and_show(Request(what, (), place, resume)))
 

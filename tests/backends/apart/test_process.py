@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from perfkit.backends.apart.process import EngineProcess, Limits
+from perfkit.backends.engine import ApartError
+from perfkit.machine.processes import marked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMITS = Limits(start_s=20, call_s=20, end_s=2)
+ANSWERS = """
+import os, signal, subprocess, sys, threading, time
+from perfkit.backends.apart.serving import serve
+
+def answer(name, header, arrays):
+    if name == "double":
+        return {"said": header["word"] * 2}, {"twice": arrays["numbers"] * 2}
+    if name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "exit":
+        print("no room left on the couch", flush=True)
+        os._exit(7)
+    if name == "sleep":
+        time.sleep(600)
+    if name == "memory":
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    if name == "orphan":
+        # As MPI does: a process in a session of its own.
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                                 start_new_session=True)
+        return {"pid": child.pid}, {}
+    if name == "stay":
+        threading.Thread(target=time.sleep, args=(600,)).start()
+        return {}, {}
+    raise ValueError("no such call: " + name + "\\nand a second line")
+
+serve(answer)
+"""
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> EngineProcess:
+    script = tmp_path / "engine.py"
+    script.write_text(ANSWERS)
+    return EngineProcess([sys.executable, str(script)], {}, LIMITS)
+
+
+def gone(pid: int) -> bool:
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        # A killed child of nobody's may stay a zombie where init does not reap.
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+            if stat.read().rpartition(")")[2].split()[0] == "Z":
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def test_values_and_arrays_go_over_and_come_back(process: EngineProcess) -> None:
+    numbers = np.arange(6, dtype=np.float32).reshape(2, 3)
+    told, arrays = process.call("double", 20, {"word": "na"}, numbers=numbers)
+    assert told == {"said": "nana"}
+    assert np.array_equal(arrays["twice"], numbers * 2)
+    assert arrays["twice"].dtype == np.float32
+    process.close()
+    process.close()
+    assert not process.log.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "verdict", "words"),
+    [
+        ("die", "oom", "die: the system killed the engine's process (SIGKILL)"),
+        ("exit", "crash", "ended with exit code 7; it last said: no room left on the couch"),
+        ("memory", "oom", "memory: RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"),
+        ("fly", "crash", "fly: ValueError: no such call: fly"),
+    ],
+)
+def test_what_goes_wrong_there_is_a_verdict_in_one_line(
+    process: EngineProcess, call: str, verdict: str, words: str
+) -> None:
+    with pytest.raises(ApartError) as caught:
+        process.call(call, 20)
+    assert caught.value.verdict == verdict
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    process.close()
+
+
+def test_a_call_that_hangs_ends_with_the_process(process: EngineProcess) -> None:
+    pid = process.call("orphan", 20)[0]["pid"]
+    with pytest.raises(ApartError) as caught:
+        process.call("sleep", 0.3)
+    assert caught.value.verdict == "timeout"
+    assert str(caught.value).startswith("sleep: no answer within 0.3 s")
+    assert gone(pid)
+    with pytest.raises(ApartError, match="has ended"):
+        process.call("double", 20)
+
+
+def test_a_hang_as_it_ends_costs_a_moment_and_leaves_nobody(process: EngineProcess) -> None:
+    pid = process.call("orphan", 20)[0]["pid"]
+    process.call("stay", 20)
+    start = time.monotonic()
+    process.close()
+    assert time.monotonic() - start < 10
+    assert gone(pid)
+    assert marked(process._mark) == []
+
+
+def test_a_process_that_never_answers(tmp_path: Path) -> None:
+    with pytest.raises(ApartError) as caught:
+        EngineProcess(
+            [sys.executable, "-c", "print('waiting for MPI', flush=True); import time; time.sleep(600)"],
+            {},
+            Limits(start_s=1.5, end_s=2),
+        )  # fmt: skip
+    assert caught.value.verdict == "timeout"
+    assert "it last said: waiting for MPI" in str(caught.value)
+
+
+def test_a_process_that_cannot_start_says_its_last_words() -> None:
+    with pytest.raises(ApartError) as caught:
+        EngineProcess([sys.executable, "-c", "raise SystemExit('no libmpi.so')"], {}, LIMITS)
+    assert caught.value.verdict == "crash"
+    assert "exit code 1; it last said: no libmpi.so" in str(caught.value)

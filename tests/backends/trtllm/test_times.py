@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from perfkit.backends.tensorrt_llm.times import Request, batch_times, sources
+
+
+def test_a_token_of_a_batch_has_come_when_every_request_has_it() -> None:
+    first = Request(10.0, (10.5, 10.75, 11.0))
+    second = Request(10.125, (10.625, 10.6875, 11.25))
+    assert batch_times([first, second]) == (0.625, 0.75, 1.25)
+    assert set(sources([first, second]).values()) == {"client, streaming"}
+
+
+def test_the_executors_first_and_last_stand_and_the_rest_moves_with_the_first() -> None:
+    # Delivery of the first took 0.25 s, so the middle is 0.25 s earlier too.
+    told = Request(0.0, (1.25, 2.25, 3.5), first_s=1.0, last_s=3.0)
+    assert batch_times([told]) == (1.0, 2.0, 3.0)
+    assert sources([told]) == {
+        "first_token": "request metrics",
+        "last_token": "request metrics",
+        "other_tokens": "client, streaming",
+    }
+
+
+def test_a_batch_of_which_one_is_mute_goes_by_the_clients_clock() -> None:
+    told = Request(0.0, (1.25, 2.25), first_s=1.0, last_s=2.0)
+    mute = Request(0.0, (1.0, 2.0))
+    assert batch_times([told, mute]) == (1.25, 2.25)
+    assert sources([told, mute])["first_token"] == "client, streaming"
+
+
+def test_tokens_of_one_step_come_together_and_never_after_the_last() -> None:
+    told = Request(0.0, (1.25, 3.5, 3.5, 3.5), first_s=1.0, last_s=3.0)
+    assert batch_times([told]) == (1.0, 3.0, 3.0, 3.0)
+
+
+def test_one_token_alone() -> None:
+    assert batch_times([Request(0.0, (1.25,), first_s=1.0, last_s=1.0)]) == (1.0,)
+
+
+def test_requests_of_different_lengths_are_no_batch() -> None:
+    with pytest.raises(ValueError, match="longer"):
+        batch_times([Request(0.0, (1.0,)), Request(0.0, (1.0, 2.0))])
