@@ -6,7 +6,6 @@ installed perfkit changes nothing in other projects' sessions.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import warnings
 from pathlib import Path
@@ -210,8 +209,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _missing(item: pytest.Item) -> str | None:
-    if item.get_closest_marker("trt") and importlib.util.find_spec("tensorrt_llm") is None:
-        return "needs TensorRT-LLM: no module tensorrt_llm found"
+    if item.get_closest_marker("trt"):
+        from perfkit.backends.tensorrt_llm.versions import ABSENT, installed
+
+        if installed() is None:
+            return ABSENT
     marker = item.get_closest_marker("gpu")
     if marker is None:
         return None

@@ -19,7 +19,6 @@ from perfkit.backends.apart.serving import SOCKET
 from perfkit.backends.engine import ApartError
 from perfkit.errors import first_line
 from perfkit.machine.processes import MARK, end_with_parent, kill, tail, words
-from perfkit.machine.telemetry import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _LOOK_EVERY_S = 0.05
+_PACKAGE = Path(__file__).resolve().parents[2]
 _SIGKILLED = (-9, 137)
 _OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
 
@@ -56,7 +56,7 @@ class EngineProcess:
         self._last_log = ""
         self._peer: socket.socket | None = None
         place = self._folder / "socket"
-        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        paths = os.pathsep.join(filter(None, (self._alone(), os.environ.get("PYTHONPATH"))))
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door, self.log.open("ab") as log:
             door.bind(str(place))
             door.listen(1)
@@ -75,6 +75,16 @@ class EngineProcess:
             except BaseException:
                 self.close()
                 raise
+
+    def _alone(self) -> str:
+        """Return a folder that holds perfkit and nothing else.
+
+        The process may be another interpreter's, and must not find this one's packages beside it.
+        """
+        place = self._folder / "path"
+        place.mkdir()
+        (place / "perfkit").symlink_to(_PACKAGE, target_is_directory=True)
+        return str(place)
 
     def _greeted(self, door: socket.socket) -> socket.socket:
         door.settimeout(_LOOK_EVERY_S)

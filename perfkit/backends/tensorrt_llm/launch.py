@@ -7,6 +7,15 @@ import shlex
 import sys
 
 LAUNCHER = "PERFKIT_TRTLLM_LAUNCHER"
+PYTHON = "PERFKIT_TRTLLM_PYTHON"
+
+
+def python() -> str:
+    """Return the interpreter that has TensorRT-LLM: PERFKIT_TRTLLM_PYTHON's, or this one.
+
+    TensorRT-LLM fixes versions of torch and transformers that perfkit's other arms do not run on.
+    """
+    return os.environ.get(PYTHON) or sys.executable
 
 
 def command() -> list[str]:
@@ -16,7 +25,7 @@ def command() -> list[str]:
     ``mpirun -n 2 trtllm-llmapi-launch`` the launcher has started them.
     """
     launcher = shlex.split(os.environ.get(LAUNCHER, ""))
-    return [*launcher, sys.executable, "-m", "perfkit.backends.tensorrt_llm.worker"]
+    return [*launcher, python(), "-m", "perfkit.backends.tensorrt_llm.worker"]
 
 
 def environment() -> dict[str, str]:

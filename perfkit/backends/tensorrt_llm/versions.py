@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 
+from perfkit.backends.tensorrt_llm.launch import PYTHON, python
+from perfkit.errors import UsageError
+
 _VERSION = re.compile(r"(\d+)\.(\d+)")
-_ABSENT = "needs TensorRT-LLM: no module tensorrt_llm found"
+ABSENT = "needs TensorRT-LLM: no module tensorrt_llm found"
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,35 @@ class Api:
 
 
 def installed() -> str | None:
-    """Return the installed version's text, or None; imports nothing of it."""
-    for name in ("tensorrt_llm", "tensorrt-llm"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
+    """Return the version that the interpreter for TensorRT-LLM has, or None; imports nothing of it.
+
+    Raises UsageError where PERFKIT_TRTLLM_PYTHON names no interpreter.
+    """
+    if python() == sys.executable:
+        return _version()
+    return _version_of(python())
+
+
+def _version() -> str | None:
+    try:
+        return metadata.version("tensorrt_llm")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _version_of(interpreter: str) -> str | None:
+    asked = "from importlib.metadata import version; print(version('tensorrt_llm'))"
+    try:
+        done = subprocess.run(
+            [interpreter, "-c", asked], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(
+            f"{PYTHON}={interpreter} is no Python that answers ({error}): name the interpreter "
+            "that has TensorRT-LLM"
+        ) from None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def engine_api(version: str | None) -> Api | str:
@@ -41,7 +69,7 @@ def engine_api(version: str | None) -> Api | str:
     docs/tensorrt-llm.md.
     """
     if version is None:
-        return _ABSENT
+        return ABSENT
     number = _number(version)
     if number is None:
         return f"TensorRT-LLM {version}: not a version perfkit can read"
@@ -61,7 +89,7 @@ def engine_api(version: str | None) -> Api | str:
 def pytorch_api(version: str | None) -> Api | str:
     """Return how the PyTorch backend is reached, ``tensorrt_llm.LLM`` from 1.0 on, or why not."""
     if version is None:
-        return _ABSENT
+        return ABSENT
     number = _number(version)
     if number is None:
         return f"TensorRT-LLM {version}: not a version perfkit can read"

@@ -119,13 +119,10 @@ def test_a_hang_as_it_ends_costs_a_moment_and_leaves_nobody(process: EngineProce
     assert marked(process._mark) == []
 
 
-def test_a_process_that_never_answers(tmp_path: Path) -> None:
+def test_a_process_that_never_answers() -> None:
+    mute = "import time; print('waiting for MPI', flush=True); time.sleep(600)"
     with pytest.raises(ApartError) as caught:
-        EngineProcess(
-            [sys.executable, "-c", "print('waiting for MPI', flush=True); import time; time.sleep(600)"],
-            {},
-            Limits(start_s=1.5, end_s=2),
-        )  # fmt: skip
+        EngineProcess([sys.executable, "-c", mute], {}, Limits(start_s=1.5, end_s=2))
     assert caught.value.verdict == "timeout"
     assert "it last said: waiting for MPI" in str(caught.value)
 

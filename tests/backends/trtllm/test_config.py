@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +9,9 @@ from perfkit.backends.tensorrt_llm.config import EngineConfig, for_case
 from perfkit.cases import Case
 from perfkit.errors import UsageError
 from perfkit.paths import engine_configs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CASE = Case.parse("trtllm-engine/llama2-7b/bf16/fmha/b8/p512/n64/tp1")
 SHIPPED = {

@@ -17,7 +17,6 @@ from perfkit.backends.apart.process import Limits
 from perfkit.backends.engine import ApartError
 from perfkit.backends.tensorrt_llm import driving
 from perfkit.backends.tensorrt_llm.launch import LAUNCHER
-from perfkit.cases import Case
 from perfkit.errors import UsageError
 from perfkit.inputs import models
 from perfkit.machine.identity import Gpu
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfkit.backends.tensorrt_llm.driving import TrtEngine
+    from perfkit.cases import Case
 
 pytestmark = [pytest.mark.cpu, pytest.mark.trt_contract]
 NEWEST = "1.2.0rc2"
@@ -172,9 +172,10 @@ def test_under_a_launcher_the_other_ranks_are_its_own(
     script = tmp_path / "mpirun"
     script.write_text(
         "#!/bin/sh\n"
-        f"echo \"$1 $2 $3\" >> {tmp_path}/launched\n"
-        "shift 3\nexport STANDIN_LAUNCHED=1\nexec \"$@\"\n"
-    )  # fmt: skip
+        f"echo $1 $2 $3 >> {tmp_path}/launched\n"
+        "shift 3\nexport STANDIN_LAUNCHED=1\n"
+        'exec "$@"\n'
+    )
     script.chmod(0o755)
     monkeypatch.setenv(LAUNCHER, f"{script} -n 2 trtllm-llmapi-launch")
     engine = opened(CASE.but(tp=2))
@@ -186,7 +187,7 @@ def test_under_a_launcher_the_other_ranks_are_its_own(
 def test_a_main_module_without_a_guard_is_what_the_guard_is_for(
     trtllm: Callable[..., None], tmp_path: Path
 ) -> None:
-    """The stand-in's ranks import the main module again, as MPI's do: unguarded, they start more."""
+    """Ranks import the main module again, the stand-in's as MPI's: unguarded, they start more."""
     trtllm(NEWEST)
     loaded = trtllm_engine.load(CASE, models.find(CASE.model), "cpu")
     script = tmp_path / "unguarded.py"
@@ -263,7 +264,7 @@ def test_build_engine_wants_a_checkpoint_where_the_config_says_so(
 
 
 def test_a_real_checkpoint_is_checked_against_the_reference(
-    trtllm: Callable[..., None], tmp_path: Path
+    trtllm: Callable[..., None],
 ) -> None:
     """A folder of our own weights: stand-in and transformers read the same logits from it."""
     trtllm(NEWEST)

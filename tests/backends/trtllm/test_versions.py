@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
 from perfkit.backends.tensorrt_llm.versions import Api, engine_api, installed, pytorch_api
+from perfkit.errors import UsageError
+from tests.tensorrt_llm import standin
 from tests.tensorrt_llm.contract import VERSIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -43,3 +51,15 @@ def test_no_package_and_a_version_that_is_none() -> None:
     assert "no module tensorrt_llm" in str(engine_api(None))
     assert "not a version" in str(engine_api("unknown"))
     assert installed() is None
+
+
+def test_another_interpreter_may_have_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    standin.make(tmp_path, "1.2.0rc2")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PERFKIT_TRTLLM_PYTHON", str(python))
+    assert installed() == "1.2.0rc2"
+    monkeypatch.setenv("PERFKIT_TRTLLM_PYTHON", str(tmp_path / "nobody"))
+    with pytest.raises(UsageError, match="name the interpreter that has TensorRT-LLM"):
+        installed()

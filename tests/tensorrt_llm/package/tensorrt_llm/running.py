@@ -62,11 +62,13 @@ class Ranks:
             hang()
         spawn = multiprocessing.get_context("spawn")
         ready = spawn.Semaphore(0)
-        self.processes = [spawn.Process(target=_rank, args=(ready,)) for _ in range(count)]
+        self.processes = [
+            spawn.Process(target=_rank, args=(ready,), daemon=True) for _ in range(count)
+        ]
         for process in self.processes:
             process.start()
         for _ in self.processes:
-            if not ready.acquire(timeout=30):
+            if not ready.acquire(timeout=float(os.environ.get("STANDIN_RANK_S", "30"))):
                 raise RuntimeError("a rank did not start")
 
 
