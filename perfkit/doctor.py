@@ -8,6 +8,8 @@ import itertools
 import shutil
 from typing import TYPE_CHECKING
 
+from perfkit.backends.tensorrt_llm import versions
+from perfkit.backends.tensorrt_llm.launch import python
 from perfkit.cases import Case
 from perfkit.machine.identity import gpu_absence, gpus, identify
 from perfkit.machine.requirements import missing_gpus
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from perfkit.machine.identity import Gpu
 
-_PACKAGES = ("torch", "transformers", "pytest-benchmark", "triton", "tensorrt_llm")
+_PACKAGES = ("torch", "transformers", "pytest-benchmark", "triton")
 
 
 def report() -> Table:
@@ -31,7 +33,14 @@ def report() -> Table:
     table = Table(title=f"{machine.name}  ({machine.key})")
     for heading in ("part", "state", "what follows"):
         table.add_column(heading, overflow="fold")
-    parts = (_packages(), _hardware(found), _precisions(found), _attention(found), _matrices(found))
+    parts = (
+        _packages(),
+        _tensorrt_llm(),
+        _hardware(found),
+        _precisions(found),
+        _attention(found),
+        _matrices(found),
+    )
     for row in itertools.chain(*parts):
         table.add_row(*row)
     return table
@@ -43,11 +52,29 @@ def _packages() -> list[tuple[str, str, str]]:
         try:
             rows.append((name, importlib.metadata.version(name), ""))
         except importlib.metadata.PackageNotFoundError:
-            follows = {
-                "tensorrt_llm": "pytest -m trt skips",
-                "triton": "no Triton kernels; expected without a GPU",
-            }.get(name, "install it: make install")
+            follows = {"triton": "no Triton kernels; expected without a GPU"}.get(
+                name, "install it: make install"
+            )
             rows.append((name, "[yellow]absent[/]", follows))
+    return rows
+
+
+def _tensorrt_llm() -> list[tuple[str, str, str]]:
+    """Return its version, and for each backend whether that version has its API."""
+    from rich.markup import escape
+
+    version = versions.installed()
+    if version is None:
+        return [("tensorrt_llm", "[yellow]absent[/]", "pytest -m trt skips")]
+    rows = [("tensorrt_llm", version, f"by {python()}")]
+    for name, found in (
+        ("trtllm-engine", versions.engine_api(version)),
+        ("trtllm-pytorch", versions.pytorch_api(version)),
+    ):
+        if isinstance(found, str):
+            rows.append((name, "[yellow]skips[/]", escape(found)))
+        else:
+            rows.append((name, "runs", f"from {found.module} import LLM"))
     return rows
 
 
@@ -99,7 +126,8 @@ def _matrices(found: tuple[Gpu, ...]) -> list[tuple[str, str, str]]:
         reason = None
         if cells[0].device == "gpu":
             absence = "" if found else gpu_absence()
-            reason = missing_gpus(found, absence, min_mem_gib=cells[0].min_mem_gib)
+            most = max(cell.case.tp for cell in cells)
+            reason = missing_gpus(found, absence, n=most, min_mem_gib=cells[0].min_mem_gib)
         state = "[yellow]skips[/]" if reason else "runs"
         rows.append((f"matrix {name}", state, reason or f"{len(cells)} cells"))
     return rows

@@ -75,3 +75,37 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+CONFIG = json.dumps(
+    {"model": "llama-tiny", "precision": "bf16", "fmha": True, "max_batch_size": 2,
+     "max_input_len": 24, "max_seq_len": 32, "max_num_tokens": 64}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "words"),
+    [
+        ("build-engine", CONFIG, "needs TensorRT-LLM: no module tensorrt_llm found"),
+        ("build-engine", CONFIG.replace("fmha", "fhma"), "unknown key 'fhma': did you mean 'fmha'"),
+        ("build-engine", CONFIG.replace("32", "9999"), "over the 1024 positions of llama-tiny"),
+        ("build-engine", "[]", "expected an object of model"),
+        ("trt", CONFIG.replace("64", "8"), "max_num_tokens 8 is under max_input_len 24"),
+        ("trt", CONFIG, "no GPU found"),
+    ],
+)
+def test_what_no_engine_can_come_of_is_one_line(
+    tmp_path: Path, command: str, text: str, words: str
+) -> None:
+    (tmp_path / "engine.json").write_text(text, encoding="utf-8")
+    done = perfkit(tmp_path, command, "engine.json")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.json"]
+
+
+def test_a_config_that_is_not_there(tmp_path: Path) -> None:
+    done = perfkit(tmp_path, "build-engine", "nobody.json")
+    assert done.returncode == 2
+    assert "cannot read nobody.json" in done.stderr
