@@ -12,23 +12,7 @@ if TYPE_CHECKING:
 
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
-    from perfkit.metrics import Trace
-
-
-class RoundClock(Protocol):
-    """Times one round at a time: submit, a stamp a token, finish."""
-
-    def submit(self) -> None:
-        """Mark the submission."""
-        ...
-
-    def stamp(self) -> None:
-        """Mark a token, without waiting for it."""
-        ...
-
-    def finish(self) -> tuple[float, Trace]:
-        """Wait for the device; return the seconds since submission, and the token times."""
-        ...
+    from perfkit.machine.clocks import RoundClock
 
 
 class Apart(Protocol):
