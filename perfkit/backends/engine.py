@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class Apart(Protocol):
     """What an engine in a process of its own must tell, since nobody else can see it there."""
 
-    clock: RoundClock
-    """Reads the times that the process took itself."""
+    @property
+    def clock(self) -> RoundClock:
+        """Reads the times that the process took itself."""
+        ...
 
     def attention(self) -> dict[str, Any]:
         """Return requested against actual attention, as ``kernels.describe`` does.
@@ -45,8 +47,10 @@ class ApartError(Exception):
 class Engine(Protocol):
     """A case made ready to run."""
 
-    apart: Apart | None
-    """None where the engine runs in this process."""
+    @property
+    def apart(self) -> Apart | None:
+        """None where the engine runs in this process."""
+        ...
 
     @property
     def notes(self) -> Mapping[str, object]:
