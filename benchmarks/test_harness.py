@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from perfkit import cases
-from perfkit.measurement.clock import DeviceClock, round_clock
+from perfkit.machine.clocks import round_clock
+from perfkit.measurement.clock import DeviceClock
 
 if TYPE_CHECKING:
     from pathlib import Path

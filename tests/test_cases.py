@@ -116,7 +116,7 @@ def test_an_empty_matrix_and_bad_toml_are_said() -> None:
     ("name", "cells"),
     [
         ("smoke", 5), ("baseline-cpu", 8), ("baseline-gpu", 40), ("llama2-7b", 672),
-        ("llama2-13b", 288), ("precision", 72), ("tp2", 8),
+        ("llama2-13b", 288), ("precision", 72), ("tp2", 24), ("tp2-cpu", 2),
     ],
 )  # fmt: skip
 def test_the_matrices_that_come_along_expand(name: str, cells: int) -> None:

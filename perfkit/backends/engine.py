@@ -12,30 +12,16 @@ if TYPE_CHECKING:
 
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
-    from perfkit.metrics import Trace
-
-
-class RoundClock(Protocol):
-    """Times one round at a time: submit, a stamp a token, finish."""
-
-    def submit(self) -> None:
-        """Mark the submission."""
-        ...
-
-    def stamp(self) -> None:
-        """Mark a token, without waiting for it."""
-        ...
-
-    def finish(self) -> tuple[float, Trace]:
-        """Wait for the device; return the seconds since submission, and the token times."""
-        ...
+    from perfkit.machine.clocks import RoundClock
 
 
 class Apart(Protocol):
     """What an engine in a process of its own must tell, since nobody else can see it there."""
 
-    clock: RoundClock
-    """Reads the times that the process took itself."""
+    @property
+    def clock(self) -> RoundClock:
+        """Reads the times that the process took itself."""
+        ...
 
     def attention(self) -> dict[str, Any]:
         """Return requested against actual attention, as ``kernels.describe`` does.
@@ -61,8 +47,10 @@ class ApartError(Exception):
 class Engine(Protocol):
     """A case made ready to run."""
 
-    apart: Apart | None
-    """None where the engine runs in this process."""
+    @property
+    def apart(self) -> Apart | None:
+        """None where the engine runs in this process."""
+        ...
 
     @property
     def notes(self) -> Mapping[str, object]:

@@ -27,8 +27,6 @@ def unsupported(case: Case, device: str) -> str | None:
         refused = _provider_refused(case, case.provider, device)
         if refused is not None:
             return refused
-    if case.tp != 1:
-        return f"{case.backend} runs on one device: tp {case.tp} needs tensor parallelism"
     if case.precision == "fp8":
         return "PyTorch's arms have no fp8: fp32, fp16 or bf16"
     if device == "cpu" and case.precision == "fp16":
@@ -112,14 +110,18 @@ def uncheckable(case: Case, source: ModelSource) -> None:
 
 def load_key(case: Case) -> Hashable:
     """Both arms run the same weights."""
-    return ("torch", case.model, case.precision)
+    return ("torch", case.model, case.precision, case.tp)
 
 
 def load(case: Case, source: ModelSource, device: str) -> Loaded:
-    """Build the model on the device, fp32 products in full fp32."""
+    """Build the model on the device."""
+    full_fp32()
+    return Loaded(models.build(source, case.precision, device), device)
+
+
+def full_fp32() -> None:
+    """Keep this process's products of fp32 in fp32: a GPU would take TF32 where it may."""
     import torch
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    model = models.build(source, case.precision, device)
-    return Loaded(model, device)

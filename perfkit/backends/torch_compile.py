@@ -30,6 +30,11 @@ def unsupported(case: Case, device: str) -> str | None:
             "the static cache is longer than what is valid in it, and attention providers take no "
             "mask: use torch-eager, or plain fmha"
         )
+    if case.tp != 1:
+        return (
+            f"torch-compile runs on one device: for tp {case.tp} use torch-eager, whose ranks "
+            "transformers shards"
+        )
     return torch_common.unsupported(case, device)
 
 

@@ -1,24 +1,45 @@
-"""torch-eager: transformers' own generate with a dynamic cache, what most people run."""
+"""torch-eager: transformers' own generate with a dynamic cache, what most people run.
+
+On several devices it is the same engine, one rank a process (``torch_tp``).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perfkit.backends.torch_common import implementation, load, load_key, uncheckable, unsupported
+from perfkit.backends import torch_common
+from perfkit.backends.torch_common import implementation, load_key, uncheckable
+from perfkit.backends.torch_tp import driving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import torch
 
-    from perfkit.backends.engine import Loaded
+    from perfkit.backends.engine import Engine, Loaded
     from perfkit.cases import Case
+    from perfkit.inputs.models import ModelSource
 
 __all__ = ["EagerEngine", "build", "load", "load_key", "uncheckable", "unsupported"]
 
 
-def build(loaded: Loaded, case: Case) -> EagerEngine:
-    """Point the shared model at the case's attention; nothing is compiled."""
+def unsupported(case: Case, device: str) -> str | None:
+    """Return why the case cannot run on ``device``, or on as many as it asks for, or None."""
+    refused = driving.refused(case, device) if case.tp > 1 else None
+    return refused or torch_common.unsupported(case, device)
+
+
+def load(case: Case, source: ModelSource, device: str) -> Loaded:
+    """Build the model on the device; the ranks of several devices build their own parts."""
+    if case.tp > 1:
+        return driving.named(case, source, device)
+    return torch_common.load(case, source, device)
+
+
+def build(loaded: Loaded, case: Case) -> Engine:
+    """Point the model at the case's attention, or start the ranks; nothing is compiled."""
+    if case.tp > 1:
+        return driving.opened(loaded, case)
     attention, said = implementation(case)
     return EagerEngine(loaded, attention, said)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 # Queries and keys are drawn wider than the rest, so that attention scores have a standard deviation
 # of about 2: with the usual 0.02 attention is almost uniform and a wrong scale would go unseen.
@@ -92,23 +92,77 @@ def build(source: ModelSource, precision: str, device: str) -> LlamaForCausalLM:
     same values (fp16 rounds only those below 2**-14). Raises OSError for unreadable checkpoints.
     """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     if source.path is not None:
-        model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(
-            source.path,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            device_map=None,
-        )  # fmt: skip
+        model = _read(source.path, precision)
         torch.nn.Module.to(model, device)
         return _frozen(model)
+    model = _materialised(_empty(_config(source), precision), device)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            _draw(name, weight, source.seed)
+    return _frozen(model)
+
+
+def sharded(source: ModelSource, precision: str, device: str, tp: int) -> LlamaForCausalLM:
+    """Make this rank's part of the model that ``build`` makes, by transformers' own TP plan.
+
+    Each of ``tp`` ranks calls it, joined in torch's default process group. The weights are filled
+    in here: ``from_pretrained`` shards as it reads, but asks for accelerate to do so.
+    """
+    import torch
+    from torch.distributed.tensor import DTensor, distribute_tensor
+    from transformers import LlamaForCausalLM
+    from transformers.distributed.configuration_utils import DistributedConfig
+
+    whole = None if source.path is None else _read(source.path, precision)
+    config = _config(source) if whole is None else whole.config
+    mesh: Any
+    asked, _, mesh = LlamaForCausalLM.prepare_distribute_model(DistributedConfig(tp_size=tp))
+    empty = LlamaForCausalLM.maybe_distribute_model(_empty(config, precision), asked, mesh)
+    model = _materialised(empty, device)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if whole is None:
+                full = torch.empty(weight.shape, dtype=weight.dtype, device=device)
+                _draw(name, full, source.seed)
+            else:
+                full = whole.get_parameter(name).to(device)
+            if isinstance(weight, DTensor):
+                # Each rank has the whole weight and keeps its part: nothing is sent.
+                part = distribute_tensor(full, mesh, weight.placements, src_data_rank=None)
+                weight.to_local().copy_(part.to_local())
+            else:
+                weight.copy_(full)
+    return _frozen(model)
+
+
+def _read(path: Path, precision: str) -> LlamaForCausalLM:
+    """Read a folder's weights into the host's memory."""
+    from transformers import LlamaForCausalLM
+
+    model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(
+        path,
+        dtype=_dtype(precision),
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        device_map=None,
+    )
+    return model
+
+
+def _dtype(precision: str) -> torch.dtype:
+    import torch
+
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def _config(source: ModelSource) -> LlamaConfig:
+    from transformers import LlamaConfig
+
     arch = source.arch
-    config = LlamaConfig(
+    return LlamaConfig(
         vocab_size=arch.vocab,
         hidden_size=arch.hidden,
         intermediate_size=arch.intermediate,
@@ -121,15 +175,25 @@ def build(source: ModelSource, precision: str, device: str) -> LlamaForCausalLM:
         rms_norm_eps=arch.norm_eps,
         tie_word_embeddings=arch.tied_embeddings,
     )
+
+
+def _empty(config: LlamaConfig, precision: str) -> LlamaForCausalLM:
+    import torch
+    from transformers import LlamaForCausalLM
+
     with torch.device("meta"):
-        model = LlamaForCausalLM._from_config(config, dtype=dtype)  # noqa: SLF001 - the public face is AutoModel's
+        model: LlamaForCausalLM = LlamaForCausalLM._from_config(config, dtype=_dtype(precision))  # noqa: SLF001 - the public face is AutoModel's
+    return model
+
+
+def _materialised(model: LlamaForCausalLM, device: str) -> LlamaForCausalLM:
+    """Give a model on the meta device memory on ``device``, its weights still to be filled in."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
     model = model.to_empty(device=device)
     # Buffers made on the meta device hold nothing; the rotary table is the only one.
-    model.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            _draw(name, weight, source.seed)
-    return _frozen(model)
+    model.model.rotary_emb = LlamaRotaryEmbedding(config=model.config).to(device)
+    return model
 
 
 def _draw(name: str, weight: torch.Tensor, seed: int) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from perfkit.machine.identity import attempt, load_nvml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _GIB = 2**30
 
@@ -16,6 +21,17 @@ def used_bytes(uuid: str) -> int | str:
         lambda: int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByUUID(uuid)).used)
     )
     return found if isinstance(found, int) else str(found)
+
+
+def used_in_all(uuids: Iterable[str]) -> int | str:
+    """Return the bytes in use on several GPUs together, or the first reason why one is unknown."""
+    total = 0
+    for uuid in uuids:
+        found = used_bytes(uuid)
+        if isinstance(found, str):
+            return found
+        total += found
+    return total
 
 
 def holders(uuid: str) -> list[str]:

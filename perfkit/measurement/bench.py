@@ -83,7 +83,7 @@ class GpuBench:
 
     def kernels(self, call: Callable[[], object]) -> dict[str, int]:
         """Run once under torch's profiler."""
-        from perfkit.measurement.kernels import profile
+        from perfkit.machine.kernels import profile
 
         return profile(call, "cuda")
 

@@ -12,10 +12,11 @@ from perfkit.backends import backend
 from perfkit.backends.engine import ApartError
 from perfkit.cases import check_positions
 from perfkit.errors import first_line
+from perfkit.machine import kernels
+from perfkit.machine.clocks import round_clock
 from perfkit.machine.contention import cpu_wait_s
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, energy_j
-from perfkit.measurement import figures, kernels
-from perfkit.measurement.clock import round_clock
+from perfkit.measurement import figures
 from perfkit.measurement.reference import free_run
 from perfkit.measurement.slot import give_back_memory, synchronise
 from perfkit.measurement.steady import Warmup, warm_up
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
     import torch
 
-    from perfkit.backends.engine import Engine, RoundClock
+    from perfkit.backends.engine import Engine
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
+    from perfkit.machine.clocks import RoundClock
     from perfkit.measurement.lab import Lab
 
 

@@ -1,73 +1,16 @@
-"""Clocks: what time a round took on the device, and on the host beside it."""
+"""The timer of a session: what time rounds took on the device, and on the host beside it."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from perfkit.metrics import Trace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perfkit.backends.engine import RoundClock
-
-
-class HostClock:
-    """The host's clock, right where the host does the work."""
-
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        """Use ``now``, in seconds."""
-        self._now = now
-        self._start = 0.0
-        self._tokens: list[float] = []
-
-    def submit(self) -> None:
-        """Mark the submission."""
-        self._tokens = []
-        self._start = self._now()
-
-    def stamp(self) -> None:
-        """Mark a token."""
-        self._tokens.append(self._now())
-
-    def finish(self) -> tuple[float, Trace]:
-        """Return seconds since submission, and the token times."""
-        total = self._now() - self._start
-        return total, Trace(tuple(t - self._start for t in self._tokens))
-
-
-class EventClock:
-    """CUDA events on the current stream: device time, and no waiting between tokens."""
-
-    def __init__(self, tokens: int) -> None:
-        """Make the events of one round beforehand; they are used again each round."""
-        import torch
-
-        self._cuda = torch.cuda
-        self._events: list[Any] = [torch.cuda.Event(enable_timing=True) for _ in range(tokens + 2)]
-        self._used = 0
-
-    def submit(self) -> None:
-        """Record the start; the device is idle, since each round ends by waiting for it."""
-        self._used = 1
-        self._events[0].record()
-
-    def stamp(self) -> None:
-        """Record a token."""
-        self._events[self._used].record()
-        self._used += 1
-
-    def finish(self) -> tuple[float, Trace]:
-        """Record the end, wait, and read: seconds from submission."""
-        end = self._events[self._used]
-        end.record()
-        end.synchronize()
-        start = self._events[0]
-        stamps = self._events[1 : self._used]
-        times = [start.elapsed_time(event) / 1e3 for event in stamps]
-        return start.elapsed_time(end) / 1e3, Trace(tuple(times))
+    from perfkit.machine.clocks import RoundClock
+    from perfkit.metrics import Trace
 
 
 @dataclass
@@ -117,8 +60,3 @@ class DeviceClock:
         self.traces.append(trace)
         self._value += seconds
         return self._value
-
-
-def round_clock(device: str, tokens: int) -> RoundClock:
-    """Return events on a GPU, the host's clock on a CPU."""
-    return EventClock(tokens) if device == "cuda" else HostClock()

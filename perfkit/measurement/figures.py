@@ -82,7 +82,12 @@ def _utilisation(
     details: dict[str, Any],
     absent: dict[str, str],
 ) -> dict[str, float | None]:
-    """Mfu of the prefill, mbu of the decode: each phase against what bounds it."""
+    """Mfu of the prefill, mbu of the decode: each phase against what bounds it.
+
+    The ceilings are one device's: several GPUs may do several times as much, while processes on a
+    CPU share it.
+    """
+    devices = case.tp if lab.device == "cuda" else 1
     ceilings = lab.ceilings
     if ceilings is None or ceilings.verdict != "ok":
         why = "not measured" if ceilings is None else f"INVALID: {'; '.join(ceilings.reasons)}"
@@ -100,8 +105,10 @@ def _utilisation(
     if decode_s is None:
         absent["mbu"] = "no decode at one new token"
     return {
-        "mfu": utilisation(prefill_work(case, arch).flops, row["ttft_s"], gemm),
-        "mbu": utilisation(decode_work(case, arch).bytes, decode_s, ceilings.copy_bytes_per_s),
+        "mfu": utilisation(prefill_work(case, arch).flops / devices, row["ttft_s"], gemm),
+        "mbu": utilisation(
+            decode_work(case, arch).bytes / devices, decode_s, ceilings.copy_bytes_per_s
+        ),
     }
 
 
@@ -110,7 +117,8 @@ def _memory(
 ) -> dict[str, int | None]:
     """Peaks: torch's own counters, or what an engine's process ``told``; and NVML's.
 
-    NVML's is less what the devices held before the measured process began.
+    NVML's is less what the devices held before the measured process began. Processes that tell of
+    their own resident memory stand for perfkit's, which holds none of it.
     """
     row: dict[str, int | None] = dict.fromkeys(
         ("peak_allocated_bytes", "peak_reserved_bytes", "peak_device_bytes", "peak_rss_bytes")
@@ -135,6 +143,9 @@ def _memory(
     else:
         row["peak_device_bytes"] = _less_earlier(lab, measured.window.peak_device_bytes, before)
         row["peak_rss_bytes"] = measured.window.peak_rss_bytes
+    if "peak_rss_bytes" in told:
+        row["peak_rss_bytes"] = told["peak_rss_bytes"]
+        absent.pop("peak_rss_bytes", None)
     return row
 
 

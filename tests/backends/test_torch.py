@@ -89,8 +89,3 @@ def test_the_compiled_step_gives_eagers_tokens() -> None:
 def test_what_cannot_run_says_why(text: str, device: str, words: str) -> None:
     asked = case(text)
     assert words in str(backend(asked.backend).unsupported(asked, device))
-
-
-def test_tensor_parallel_is_refused_in_words() -> None:
-    asked = case("torch-eager/llama-tiny/bf16/fmha").but(tp=2)
-    assert "tp 2" in str(backend("torch-eager").unsupported(asked, "cpu"))

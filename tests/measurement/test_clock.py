@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perfkit.measurement.clock import DeviceClock, HostClock
+from perfkit.measurement.clock import DeviceClock
 from perfkit.metrics import Trace
 
 if TYPE_CHECKING:
@@ -52,12 +52,3 @@ def test_binding_forgets_the_last_cell() -> None:
 def test_an_unbound_clock_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="no cell was bound"):
         DeviceClock()()
-
-
-def test_the_host_clock_stamps_relative_to_submission() -> None:
-    times = iter([100.0, 100.5, 100.75, 101.0])
-    clock = HostClock(now=lambda: next(times))
-    clock.submit()
-    clock.stamp()
-    clock.stamp()
-    assert clock.finish() == (1.0, Trace((0.5, 0.75)))

@@ -31,6 +31,13 @@ def test_no_ratio_across_a_verdict_that_is_not_ok(verdict: str) -> None:
     assert ratio(bad, good) is None
 
 
+def test_one_device_is_no_reference_for_two() -> None:
+    one, two = cell(attention="nofmha")[1], cell(attention="nofmha")[1]
+    two["case"] |= {"tp": 2}
+    assert reference_arm(two, {"one": one}) is None
+    assert reference_arm(two, {"one": one, "two": two}) is two
+
+
 @pytest.mark.parametrize("status", ["diverged", "unchecked"])
 def test_no_ratio_without_agreement(status: str) -> None:
     good, bad = cell(rate=300.0)[1], cell(rate=120.0, status=status)[1]

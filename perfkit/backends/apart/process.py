@@ -21,7 +21,7 @@ from perfkit.errors import first_line
 from perfkit.machine.processes import MARK, end_with_parent, kill, tail, words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -46,10 +46,18 @@ class EngineProcess:
     """A process of our own that answers calls; ``close`` leaves nothing of it behind."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], limits: Limits
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        limits: Limits,
+        explain: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        """Start it and wait for its greeting. Raises ApartError where none comes."""
+        """Start it and wait for its greeting. Raises ApartError where none comes.
+
+        ``explain`` finds in a log why its process ended; without, its last line is quoted.
+        """
         self.limits = limits
+        self._explain = explain
         self._mark = uuid.uuid4().hex
         self._folder = Path(tempfile.mkdtemp(prefix="perfkit-engine-"))
         self.log = self._folder / "log"
@@ -159,9 +167,14 @@ class EngineProcess:
                 f"{during}: the system killed the engine's process (SIGKILL), as it does when the "
                 "host is out of memory",
             )
-        return ApartError("crash", f"{during}: the engine's process {words(code)}{self._said()}")
+        said = self._said()
+        verdict = "oom" if any(kind in said for kind in _OUT_OF_MEMORY) else "crash"
+        return ApartError(verdict, f"{during}: the engine's process {words(code)}{said}")
 
     def _said(self) -> str:
+        why = self._explain(self.read_log())
+        if why is not None:
+            return f": {why}"
         said = tail(self.log)
         return f"; it last said: {said}" if said else ""
 

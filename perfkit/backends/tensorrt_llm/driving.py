@@ -15,7 +15,7 @@ from perfkit.backends.tensorrt_llm.config import EngineConfig, for_case
 from perfkit.backends.tensorrt_llm.launch import command, environment
 from perfkit.inputs import checkpoint
 from perfkit.machine.identity import gpu_absence, gpus
-from perfkit.machine.occupancy import used_bytes
+from perfkit.machine.occupancy import used_in_all
 from perfkit.machine.requirements import missing_gpus
 from perfkit.paths import cache, engine_configs
 
@@ -125,7 +125,7 @@ def opened(
     logits: Callable[[torch.Tensor, torch.Tensor], Iterator[torch.Tensor]] | None = None,
 ) -> TrtEngine:
     """Return the engine of a case: its worker started, and what the log says as it is asked."""
-    before = _used(case.tp)
+    before = used_in_all(gpu.uuid for gpu in gpus()[: case.tp])
     process, load_s = started(arguments, pool)
 
     def attention(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,13 +155,3 @@ def _attention(case: Case, log: str) -> dict[str, Any]:
         "prefill": {"class": ran, **phase},
         "decode": {"class": "trtllm-decode", **phase},
     }
-
-
-def _used(count: int) -> int | str:
-    total = 0
-    for gpu in gpus()[:count]:
-        found = used_bytes(gpu.uuid)
-        if isinstance(found, str):
-            return found
-        total += found
-    return total

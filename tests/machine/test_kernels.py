@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.measurement.kernels import attention_class, describe
+from perfkit.machine.kernels import attention_class, describe
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""torch-eager on several devices: torchrun starts the ranks, transformers shards the model."""
