@@ -64,9 +64,11 @@ def folder(source: ModelSource, device: str, cache: Path, *, dummy: bool, fp8: b
 
 def _write(made: Path, source: ModelSource, device: str, *, dummy: bool, fp8: bool) -> None:
     if not dummy:
+        from safetensors.torch import save_model
+
         # bf16 holds what every precision of ours has.
-        models.build(source, "bf16", device).save_pretrained(made)
-        (made / "generation_config.json").unlink(missing_ok=True)
+        model = models.build(source, "bf16", device)
+        save_model(model, str(made / "model.safetensors"), metadata={"format": "pt"})
     (made / "config.json").write_text(json.dumps(hf_config(source.arch), indent=1))
     if fp8:
         quantised = {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}

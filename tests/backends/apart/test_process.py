@@ -15,7 +15,7 @@ from perfkit.machine.processes import marked
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIMITS = Limits(start_s=20, call_s=20, end_s=2)
+LIMITS = Limits(start_s=20, call_s=20, end_s=0.5)
 ANSWERS = """
 import os, signal, subprocess, sys, threading, time
 from perfkit.backends.apart.serving import serve

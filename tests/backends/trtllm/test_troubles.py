@@ -139,7 +139,7 @@ def test_a_hang_as_it_ends_comes_after_the_result(
     trtllm: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trtllm(NEWEST, "end-hang")
-    monkeypatch.setattr(driving, "LIMITS", Limits(end_s=1))
+    monkeypatch.setattr(driving, "LIMITS", Limits(end_s=0.2))
     result = run(CASE, monkeypatch)
     assert result.details["metrics"]["ttft_s"] > 0
 
@@ -148,10 +148,10 @@ def test_a_hang_in_mpi_ends_in_time_with_a_verdict(
     trtllm: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trtllm(NEWEST, "mpi-hang")
-    monkeypatch.setattr(driving, "LIMITS", Limits(build_s=2, end_s=1))
+    monkeypatch.setattr(driving, "LIMITS", Limits(build_s=1.5, end_s=0.2))
     error = failure(lambda: opened(CASE.but(tp=2)))
     assert error.verdict == "timeout"
-    assert str(error).startswith("build: no answer within 2 s")
+    assert str(error).startswith("build: no answer within 1.5 s")
 
 
 def test_two_ranks_are_started_and_ended(trtllm: Callable[..., None], tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_under_a_launcher_the_other_ranks_are_its_own(
     script = tmp_path / "mpirun"
     script.write_text(
         "#!/bin/sh\n"
-        f"echo $1 $2 $3 >> {tmp_path}/launched\n"
+        f"printf '%s\\n' \"$1 $2 $3\" >> {tmp_path}/launched\n"
         "shift 3\nexport STANDIN_LAUNCHED=1\n"
         'exec "$@"\n'
     )
