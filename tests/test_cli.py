@@ -118,7 +118,8 @@ def test_an_interrupted_run_keeps_its_cells_and_goes_on_with_resume(tmp_path: Pa
         command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
-    while not journal.is_file() and process.poll() is None:
+    # The file is there a moment before its first line is.
+    while not (journal.is_file() and journal.stat().st_size) and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)

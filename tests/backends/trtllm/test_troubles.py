@@ -131,8 +131,10 @@ def test_an_on_arm_that_fell_back_is_no_on_arm(
     assert result.verdict == "unsupported"
     assert str(result.reason).endswith("Fall back to unfused MHA because of unsupported data type.")
     assert "metrics" not in result.details
-    off = run(CASE.but(attention="nofmha"), monkeypatch)
-    assert off.details["attention"]["prefill"]["class"] == "materialised"
+    off = CASE.but(attention="nofmha")
+    engine = opened(off)
+    assert engine.attention()["prefill"]["class"] == "materialised"
+    engine.release()
 
 
 def test_a_hang_as_it_ends_comes_after_the_result(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cpu, pytest.mark.trt_contract]
 CASE = Case.parse("trtllm-engine/llama-tiny/bf16/fmha/b2/p24/n6/tp1")
 # Those near a neighbour that runs too are left to CI.
-_LATER = {"0.17.0.dev2024121700", "1.1.0rc1"}
+_LATER = {"0.17.0.dev2024121700", "1.0.0rc4", "1.1.0rc1"}
 EVERY = [
     pytest.param(version, marks=pytest.mark.slow) if version in _LATER else version
     for version in VERSIONS
