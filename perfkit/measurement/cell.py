@@ -25,7 +25,7 @@ from perfkit.results.record import Result
 from perfkit.roofline import forecast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -75,8 +75,10 @@ def measure(case: Case, lab: Lab, rounds: Callable[[], Rounds]) -> Result:
             verdict, why = error.verdict, str(error)
         except Exception as error:
             verdict, why = _failure(error, lab, details)
-    for engine in engines:
-        engine.release()
+        finally:
+            # Also where a person interrupts: an engine's own processes must not outlive its cell.
+            for engine in engines:
+                engine.release()
     engines.clear()
     give_back_memory(lab.device)
     if verdict in ("oom", "crash", "timeout"):
@@ -122,7 +124,7 @@ def _run(
     window = _timed(case, lab, engine, rounds(), warmup, deadline)
     details["engine"] = dict(engine.notes)
     if engine.apart is not None:
-        details["memory"] |= engine.apart.memory()
+        details["memory"] |= _told(engine.apart.memory())
     return figures.fill(case, lab, source.arch, window, details)
 
 
@@ -183,6 +185,12 @@ def _clock(case: Case, lab: Lab, engine: Engine) -> RoundClock:
     if engine.apart is not None:
         return engine.apart.clock
     return round_clock(lab.device, case.new_tokens)
+
+
+def _told(memory: Mapping[str, object]) -> dict[str, Any]:
+    """Return what an engine's process told of its memory; a text is why there is no number."""
+    absent = {name: value for name, value in memory.items() if isinstance(value, str)}
+    return {**memory, **dict.fromkeys(absent), "absent": absent}
 
 
 def _ids(case: Case, lab: Lab, round_: int) -> torch.Tensor:

@@ -123,8 +123,7 @@ def _memory(
     row: dict[str, int | None] = dict.fromkeys(
         ("peak_allocated_bytes", "peak_reserved_bytes", "peak_device_bytes", "peak_rss_bytes")
     )
-    before = told.get("device_before_bytes")
-    if before is not None:
+    if "device_before_bytes" in told:
         for name in ("peak_allocated_bytes", "peak_reserved_bytes"):
             row[name] = told.get(name)
             if row[name] is None:
@@ -141,7 +140,9 @@ def _memory(
     if measured.window is None:
         absent["peak_device_bytes"] = absent["peak_rss_bytes"] = "no sampler"
     else:
-        row["peak_device_bytes"] = _less_earlier(lab, measured.window.peak_device_bytes, before)
+        row["peak_device_bytes"] = _less_earlier(
+            lab, measured.window.peak_device_bytes, told.get("device_before_bytes")
+        )
         row["peak_rss_bytes"] = measured.window.peak_rss_bytes
     if "peak_rss_bytes" in told:
         row["peak_rss_bytes"] = told["peak_rss_bytes"]
@@ -149,10 +150,10 @@ def _memory(
     return row
 
 
-def _less_earlier(lab: Lab, peak: int | None, before: int | str | None) -> int | None:
+def _less_earlier(lab: Lab, peak: int | None, before: int | None) -> int | None:
     """Return a peak over the session's first reading as one over the reading ``before``."""
     first = lab.sampler.baseline_bytes if lab.sampler else None
-    if peak is None or first is None or not isinstance(before, int):
+    if peak is None or first is None or before is None:
         return peak
     return max(0, peak + first - before)
 

@@ -23,7 +23,8 @@ _NOTES = (
     "All in GiB. KV: of P + N tokens, exact by its shape, so forecast and measured alike.",
     "activ. measured: alloc. peak less measured weights and KV; too low where the peak is early,",
     "in the prefill, before all KV is there.",
-    "workspace: NVML peak less alloc. peak: what the allocator keeps, CUDA context, libraries.",
+    "workspace: NVML peak less alloc. peak: what the allocator keeps, CUDA context, libraries;",
+    "of TensorRT-LLM, where torch counts nothing, what its log names, as its weights and KV pool.",
     "error: (total forecast - alloc. peak) / alloc. peak.",
 )
 _CPU_NOTE = "RSS peak: of the whole process, where torch counts nothing, as on a CPU."
@@ -45,6 +46,7 @@ class Account:
     reserved: int | None
     device: int | None
     rss: int | None
+    told_workspace: int | None = None
 
     @property
     def activations(self) -> int | None:
@@ -57,7 +59,7 @@ class Account:
     def workspace(self) -> int | None:
         """What the device holds beside torch's tensors: NVML's peak less the allocated one."""
         if self.device is None or self.allocated is None:
-            return None
+            return self.told_workspace
         return self.device - self.allocated
 
     @property
@@ -74,16 +76,20 @@ def account(cell: Mapping[str, Any]) -> Account:
     timed = cell.get("verdict") == "ok" or cell.get("verdict") in DOUBTFUL
     peaks = section(cell, "metrics") if timed else {}
     allocated = peaks.get("peak_allocated_bytes")
+    told = section(cell, "memory")
+    apart = "device_before_bytes" in told
     return Account(
         forecast_weights=forecast.get("weights_bytes"),
-        kv=forecast.get("kv_bytes"),
+        kv=told.get("kv_bytes") or forecast.get("kv_bytes"),
         forecast_activations=forecast.get("activation_bytes"),
         forecast_total=forecast.get("total_bytes"),
-        weights=section(cell, "memory").get("weights_bytes"),
+        weights=told.get("weights_bytes"),
         allocated=allocated,
         reserved=peaks.get("peak_reserved_bytes"),
         device=peaks.get("peak_device_bytes"),
-        rss=peaks.get("peak_rss_bytes") if allocated is None else None,
+        # An engine's own processes hold its memory, and this one's tells nothing of it.
+        rss=peaks.get("peak_rss_bytes") if allocated is None and not apart else None,
+        told_workspace=told.get("workspace_bytes"),
     )
 
 

@@ -75,6 +75,27 @@ def test_a_window_reduces_the_samples_inside_it() -> None:
     )
 
 
+def test_several_gpus_are_read_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory and power add up, the slowest clock, the hottest chip and any throttling count."""
+    nvml: Any = SimpleNamespace(
+        nvmlDeviceGetHandleByUUID=lambda uuid: int(uuid[-1]),
+        nvmlDeviceGetMemoryInfo=lambda one: SimpleNamespace(used=1000 * one),
+        nvmlDeviceGetClockInfo=lambda one, kind: 2000 - 100 * one + kind,
+        nvmlDeviceGetPowerUsage=lambda one: 100_000 * one,
+        nvmlDeviceGetTemperature=lambda one, _: 40 + one,
+        nvmlDeviceGetCurrentClocksEventReasons=lambda one: 1 << one,
+    )
+    monkeypatch.setattr(sampler, "load_nvml", lambda: nvml)
+    readings, absent = sampler._readings(["GPU-1", "GPU-2"], os.getpid())
+    assert absent == {}
+    sample, _ = sampler.take(readings)
+    del sample["t"], sample["rss_bytes"]
+    assert sample == {
+        "used_bytes": 3000, "sm_clock_mhz": 1801, "mem_clock_mhz": 1802, "power_w": 300.0,
+        "temperature_c": 42, "throttle_bits": 0b110,
+    }  # fmt: skip
+
+
 def test_an_empty_window_is_all_none_with_reasons() -> None:
     window = summarise([], 1.0, 1.5, 100, {"sampler": "the sampler ended with code -9"})
     assert window.samples == 0

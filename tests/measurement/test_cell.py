@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from perfkit import cases
+from perfkit.backends.engine import ApartError
 from perfkit.cases import Case
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, summarise
+from perfkit.measurement import figures
 from perfkit.measurement.cell import measure
+from perfkit.measurement.reference import References
+from perfkit.metrics import Trace
 from tests.measurement import fake_backend
 from tests.measurement.fake_backend import fake_lab
 
@@ -60,10 +65,10 @@ def test_a_measured_cell_has_all_its_rounds_and_figures() -> None:
     samples = result.details["samples"]
     assert [len(itl) for itl in samples["itl_s"]] == [3, 3, 3]
     assert len(samples["e2e_s"]) == len(samples["host_e2e_s"]) == 3
-    figures = result.details["metrics"]
-    assert figures["ttft_s"] < figures["e2e_s"]
-    assert figures["peak_allocated_bytes"] is None
-    assert "peak_rss_bytes" in result.details["absent"] or figures["peak_rss_bytes"]
+    row = result.details["metrics"]
+    assert row["ttft_s"] < row["e2e_s"]
+    assert row["peak_allocated_bytes"] is None
+    assert "peak_rss_bytes" in result.details["absent"] or row["peak_rss_bytes"]
 
 
 def test_out_of_memory_is_a_verdict_and_the_next_cell_runs() -> None:
@@ -163,3 +168,92 @@ def test_a_short_cell_is_watched_long_enough_to_have_a_sample() -> None:
     where.sampler = watch  # type: ignore[assignment]
     run(case(), where)
     assert watch.asked[1] - watch.asked[0] >= SHORTEST_WINDOW_S
+
+
+class ToldApart:
+    """An engine elsewhere: a round takes 2 s there, whatever the host's clock says here."""
+
+    def __init__(self) -> None:
+        self.clock: Any = self
+        self.released = 0
+
+    def submit(self) -> None: ...
+
+    def stamp(self) -> None: ...
+
+    def finish(self) -> tuple[float, Trace]:
+        return 2.0, Trace((0.5, 1.0, 1.5, 2.0))
+
+    def attention(self) -> dict[str, Any]:
+        return {"requested": "fmha", "prefill": {"class": "told"}, "decode": {"class": "told"}}
+
+    def memory(self) -> dict[str, object]:
+        return {"device_before_bytes": 100, "weights_bytes": 7, "kv_bytes": "the log is mute"}
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> ToldApart:
+    told = ToldApart()
+    monkeypatch.setattr(fake_backend.FakeEngine, "apart", told)
+    monkeypatch.setattr(
+        fake_backend.FakeEngine, "release", lambda _: setattr(told, "released", told.released + 1)
+    )
+    return told
+
+
+def test_an_engine_in_a_process_of_its_own_tells_what_nobody_else_sees(
+    elsewhere: ToldApart,
+) -> None:
+    del elsewhere
+    told = run(case(), fake_lab()).details
+    assert told["metrics"]["ttft_s"] == 0.5
+    assert told["metrics"]["e2e_s"] == 2.0
+    assert told["attention"]["prefill"]["class"] == "told"
+    assert told["memory"]["weights_bytes"] == 7
+    assert told["memory"]["kv_bytes"] is None
+    assert told["memory"]["absent"] == {"kv_bytes": "the log is mute"}
+    assert "the engine's process counts none" in told["absent"]["peak_allocated_bytes"]
+
+
+def test_the_devices_peak_is_less_what_they_held_before_that_process() -> None:
+    lab = fake_lab()
+    lab.sampler = SimpleNamespace(baseline_bytes=30)  # type: ignore[assignment]
+    # NVML's peak was 530: 500 over the session's first reading, 430 over the process's.
+    assert figures._less_earlier(lab, 500, 100) == 430
+    assert figures._less_earlier(lab, 500, None) == 500
+    assert figures._less_earlier(lab, None, 100) is None
+
+
+def test_no_engine_outlives_an_interrupted_cell(elsewhere: ToldApart) -> None:
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    fake_backend.PLANS[case().id] = stop
+    before = elsewhere.released
+    with pytest.raises(KeyboardInterrupt):
+        run(case(), fake_lab())
+    # The reference's engines release themselves; the last is the cell's own.
+    assert elsewhere.released > before
+
+
+def test_outputs_that_cannot_be_compared_make_no_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fake_backend, "uncheckable", lambda *_: "dummy weights")
+    where = fake_lab()
+    result = run(case(), where)
+    assert result.details["agreement"]["status"] == "unchecked"
+    assert result.details["agreement"]["reason"] == "dummy weights"
+    assert where.references._references == {}
+
+
+def test_logits_that_fail_elsewhere_leave_the_cell_measured_but_unchecked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise ApartError("oom", "the twin does not fit")
+
+    monkeypatch.setattr(References, "check", fails)
+    result = run(case(), fake_lab())
+    assert result.verdict in {"ok", "unstable", "clock_mismatch"}
+    assert result.details["agreement"]["reason"] == "the twin does not fit"

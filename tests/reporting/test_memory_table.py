@@ -100,3 +100,14 @@ def test_bare_cells_are_dashes() -> None:
     text = printed({"perfkit": {"cells": {"x": {}, "y": {"verdict": "ok", "memory": None}}}})
     rows = [line.split() for line in text.splitlines() if line[:1] in {"x", "y"}]
     assert rows == [["x", "unknown", *["–"] * 11], ["y", "ok", *["–"] * 11]]
+
+
+def test_tensorrt_llms_parts_are_those_its_log_names() -> None:
+    name, body = counted(
+        device_before_bytes=GIB, weights_bytes=13 * GIB, kv_bytes=3 * GIB, workspace_bytes=GIB
+    )
+    body["metrics"] |= {"peak_allocated_bytes": None, "peak_reserved_bytes": None}
+    one = account(body)
+    assert (one.weights, one.kv, one.workspace) == (13 * GIB, 3 * GIB, GIB)
+    assert one.activations is one.error is one.rss is None
+    assert words((name, body))[:4] == ["ok", "12.0", "13.0", "3.0"]

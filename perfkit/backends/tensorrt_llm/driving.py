@@ -134,7 +134,11 @@ def opened(
 
     def memory(state: Mapping[str, Any]) -> dict[str, object]:
         del state
-        return {"device_before_bytes": before, **logs.memory(process.read_log(), case.tp)}
+        return {
+            "device_before_bytes": before,
+            "peak_rss_bytes": "TensorRT-LLM's processes are not asked",
+            **logs.memory(process.read_log(), case.tp),
+        }
 
     told = {**notes, "llm_load_s": load_s, "kv_pool_tokens": pool, "compiled": False}
     return TrtEngine(process, told, attention, memory, logits)
