@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("perfkit.gate_plugin",)
 _CELL = "generation_case"
-_DEFAULT_MATRICES = ("smoke", "baseline-gpu")
+_DEFAULT_MATRICES = ("smoke", "baseline-gpu", "trt")
 _MARKERS = (
     "cpu: runs on any machine, without a GPU",
     "gpu(n=1, min_mem_gib=0, min_cc=None): needs n GPUs of that memory (GiB) and capability",
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME|FILE",
-        help="matrix to measure (repeatable); default: smoke on a CPU, baseline-gpu on a GPU",
+        help="matrix to measure (repeatable); default: smoke; on a GPU baseline-gpu and trt",
     )
     add(
         "--perfkit-device",
@@ -212,8 +212,11 @@ def _missing(item: pytest.Item) -> str | None:
     if item.get_closest_marker("trt"):
         from perfkit.backends.tensorrt_llm.versions import ABSENT, installed
 
-        if installed() is None:
-            return ABSENT
+        try:
+            if installed() is None:
+                return ABSENT
+        except UsageError as error:
+            return str(error)
     marker = item.get_closest_marker("gpu")
     if marker is None:
         return None

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from perfkit.backends.apart.engine import ApartEngine
     from perfkit.backends.tensorrt_llm.config import EngineConfig
-    from perfkit.backends.tensorrt_llm.driving import TrtEngine
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
 
@@ -44,7 +44,7 @@ def load(case: Case, source: ModelSource, device: str) -> Loaded:
     return Loaded(driving.model_folder(case, source, device), device)
 
 
-def build(loaded: Loaded, case: Case) -> TrtEngine:
+def build(loaded: Loaded, case: Case) -> ApartEngine:
     """Build the engine or find it in the cache, and start a worker that has it loaded."""
     api = engine_api(installed())
     assert isinstance(api, Api)  # noqa: S101  (else the case is unsupported)

@@ -14,7 +14,7 @@ from perfkit.backends.tensorrt_llm.versions import Api, installed, pytorch_api
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from perfkit.backends.tensorrt_llm.driving import TrtEngine
+    from perfkit.backends.apart.engine import ApartEngine
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
 
@@ -41,7 +41,7 @@ def load(case: Case, source: ModelSource, device: str) -> Loaded:
     return Loaded(driving.model_folder(case, source, device), device)
 
 
-def build(loaded: Loaded, case: Case) -> TrtEngine:
+def build(loaded: Loaded, case: Case) -> ApartEngine:
     """Start a worker that has the model loaded; it compiles and captures as it pleases."""
     api = pytorch_api(installed())
     assert isinstance(api, Api)  # noqa: S101  (else the case is unsupported)

@@ -69,6 +69,12 @@ def _write(made: Path, source: ModelSource, device: str, *, dummy: bool, fp8: bo
         # bf16 holds what every precision of ours has.
         model = models.build(source, "bf16", device)
         save_model(model, str(made / "model.safetensors"), metadata={"format": "pt"})
+        del model
+        if device == "cuda":
+            import torch
+
+            # The engine's process needs the room that the allocator would keep.
+            torch.cuda.empty_cache()
     (made / "config.json").write_text(json.dumps(hf_config(source.arch), indent=1))
     if fp8:
         quantised = {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}

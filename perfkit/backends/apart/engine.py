@@ -36,20 +36,17 @@ class ToldClock:
 
 
 class ApartEngine:
-    """Tokens by ``generate`` calls of one process; a backend gives what it says of itself.
-
-    ``attention`` and ``memory`` are asked with what the process answers to the call ``state``.
-    """
+    """Tokens by ``generate`` calls of one process; a backend gives what else it says of itself."""
 
     def __init__(
         self,
         process: EngineProcess,
         notes: Mapping[str, object],
-        attention: Callable[[Mapping[str, Any]], dict[str, Any]],
-        memory: Callable[[Mapping[str, Any]], dict[str, object]],
+        attention: Callable[[], dict[str, Any]],
+        memory: Callable[[], dict[str, object]],
         logits: Callable[[torch.Tensor, torch.Tensor], Iterator[torch.Tensor]] | None = None,
     ) -> None:
-        """Keep the process; ``logits`` replaces its own ``logits`` call."""
+        """Keep all; ``attention`` and ``memory`` are Apart's, ``logits`` replaces the call."""
         self._process = process
         self._notes = dict(notes)
         self._attention, self._memory, self._logits = attention, memory, logits
@@ -91,17 +88,15 @@ class ApartEngine:
 
     def attention(self) -> dict[str, Any]:
         """Return requested against actual attention; see Apart."""
-        return self._attention(self._state())
+        return self._attention()
 
     def memory(self) -> dict[str, object]:
         """Return what the process says of its memory; see Apart."""
-        return self._memory(self._state())
+        return self._memory()
 
     def release(self) -> None:
-        """Keep the process: the slot ends it; see Engine."""
-
-    def _state(self) -> Mapping[str, Any]:
-        return self._process.call("state", self._process.limits.call_s)[0]
+        """End the process and whatever it started; see Engine."""
+        self._process.close()
 
 
 def asked_logits(

@@ -109,31 +109,21 @@ def _whole_pool(log: str, needed: int) -> None:
         raise ApartError("oom", f"the KV pool holds {found} tokens, the case needs {needed}")
 
 
-class TrtEngine(ApartEngine):
-    """A worker with its case loaded; ``release`` ends it, since memory stays with a process."""
-
-    def release(self) -> None:
-        """End the worker and whatever it started; see Engine."""
-        self._process.close()
-
-
 def opened(
     arguments: Arguments,
     pool: int,
     case: Case,
     notes: Mapping[str, object],
     logits: Callable[[torch.Tensor, torch.Tensor], Iterator[torch.Tensor]] | None = None,
-) -> TrtEngine:
+) -> ApartEngine:
     """Return the engine of a case: its worker started, and what the log says as it is asked."""
     before = used_in_all(gpu.uuid for gpu in gpus()[: case.tp])
     process, load_s = started(arguments, pool)
 
-    def attention(state: Mapping[str, Any]) -> dict[str, Any]:
-        del state
+    def attention() -> dict[str, Any]:
         return _attention(case, process.read_log())
 
-    def memory(state: Mapping[str, Any]) -> dict[str, object]:
-        del state
+    def memory() -> dict[str, object]:
         return {
             "device_before_bytes": before,
             "peak_rss_bytes": "TensorRT-LLM's processes are not asked",
@@ -141,7 +131,7 @@ def opened(
         }
 
     told = {**notes, "llm_load_s": load_s, "kv_pool_tokens": pool, "compiled": False}
-    return TrtEngine(process, told, attention, memory, logits)
+    return ApartEngine(process, told, attention, memory, logits)
 
 
 def _attention(case: Case, log: str) -> dict[str, Any]:

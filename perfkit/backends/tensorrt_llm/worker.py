@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from perfkit.backends.apart.serving import Answer
 
 Arrays = dict[str, np.ndarray]
+_ROWS = 2
 
 
 class Worker:
     """One LLM at a time: built and saved, or loaded and asked."""
 
     def __init__(self) -> None:
-        """Hold nothing yet."""
+        """Hold nothing yet but one event loop: what an LLM hands out stays bound to its loop."""
         self._llm: Any = None
+        self._loop = asyncio.new_event_loop()
 
     def __call__(self, name: str, header: dict[str, Any], arrays: Arrays) -> Answer:
         """Answer a call by its name."""
@@ -36,7 +38,6 @@ class Worker:
             "load": self._load,
             "generate": self._generate,
             "logits": self._logits,
-            "state": self._state,
         }
         return calls[name](header, arrays)
 
@@ -57,7 +58,7 @@ class Worker:
         """Stream all rows of ``ids`` (B, P) at once: ``tokens`` (B, N) and ``tokens_s`` (N,)."""
         new_tokens = header["new_tokens"]
         prompts = arrays["ids"].tolist()
-        done = asyncio.run(_all(self._llm, prompts, sampling(new_tokens)))
+        done = self._loop.run_until_complete(_all(self._llm, prompts, sampling(new_tokens)))
         tokens = [found for found, _ in done]
         for row, found in enumerate(tokens):
             if len(found) != new_tokens:
@@ -74,23 +75,21 @@ class Worker:
         """Return the logits after the prompt and each forced token, (K + 1, B, V) fp32.
 
         One prefill of prompt and forced tokens together: context logits of its last K + 1 places.
+        A few rows at a time, since those of every place come back.
         """
         del header
-        ids, forced = arrays["ids"], arrays["forced"]
-        rows = np.concatenate([ids, forced], axis=1).tolist()
-        asked = sampling(1) | {"return_context_logits": True}
-        outputs = self._llm.generate(rows, sampling_params=_sampling_params(asked), use_tqdm=False)
-        steps = forced.shape[1] + 1
-        given: list[Any] = [getattr(output, "context_logits", None) for output in outputs]
-        if any(one is None for one in given):
-            raise NotImplementedError("this version gives no context logits")
-        logits = [one[-steps:].float().cpu().numpy() for one in given]
-        return {}, {"logits": np.stack(logits, axis=1).astype(np.float32)}
-
-    def _state(self, header: dict[str, Any], arrays: Arrays) -> Answer:
-        """Say that it lives; what it holds is in its log."""
-        del header, arrays
-        return {}, {}
+        rows = np.concatenate([arrays["ids"], arrays["forced"]], axis=1).tolist()
+        steps = arrays["forced"].shape[1] + 1
+        asked = _sampling_params(sampling(1) | {"return_context_logits": True})
+        last: list[np.ndarray] = []
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            for output in self._llm.generate(some, sampling_params=asked, use_tqdm=False):
+                logits = getattr(output, "context_logits", None)
+                if logits is None:
+                    raise NotImplementedError("this version gives no context logits")
+                last.append(logits[-steps:].float().cpu().numpy())
+        return {}, {"logits": np.stack(last, axis=1).astype(np.float32)}
 
 
 def make(arguments: Arguments) -> Any:

@@ -18,8 +18,6 @@ from perfkit.machine.occupancy import used_in_all
 from perfkit.machine.requirements import missing_gpus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from perfkit.architectures import Architecture
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
@@ -63,27 +61,19 @@ def named(case: Case, source: ModelSource, device: str) -> Loaded:
     return Loaded(source, device)
 
 
-class TpEngine(ApartEngine):
-    """The ranks of one case; ``release`` ends them."""
-
-    def release(self) -> None:
-        """End all ranks, and torchrun with them; see Engine."""
-        self._process.close()
-
-
-def opened(loaded: Loaded, case: Case) -> TpEngine:
+def opened(loaded: Loaded, case: Case) -> ApartEngine:
     """Start the ranks and have them make the model. Raises ApartError for what keeps them."""
     before = used_in_all(gpu.uuid for gpu in gpus()[: case.tp])
     name, said = implementation(case)
     process, load_s = _started(loaded, case, name)
 
-    def attention(state: Mapping[str, Any]) -> dict[str, Any]:
-        del state
+    def attention() -> dict[str, Any]:
         asked = {"new_tokens": min(2, case.new_tokens)}
         told, _ = process.call("kernels", LIMITS.call_s, asked)
         return kernels.describe(case.attention, *told["counts"])
 
-    def memory(state: Mapping[str, Any]) -> dict[str, object]:
+    def memory() -> dict[str, object]:
+        state, _ = process.call("state", LIMITS.call_s)
         # Where no GPU was used, nothing was in use before either.
         return {**state, **({"device_before_bytes": before} if loaded.device == "cuda" else {})}
 
@@ -95,7 +85,7 @@ def opened(loaded: Loaded, case: Case) -> TpEngine:
         "process_group": "nccl" if loaded.device == "cuda" else "gloo",
         "ranks_load_s": load_s,
     }
-    return TpEngine(process, notes, attention, memory)
+    return ApartEngine(process, notes, attention, memory)
 
 
 def _started(loaded: Loaded, case: Case, attention: str) -> tuple[EngineProcess, float]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from perfkit.backends.torch_tp.driving import TpEngine
+    from perfkit.backends.apart.engine import ApartEngine
     from perfkit.inputs.models import ModelSource
 
 CASE = Case.parse("torch-eager/llama-tiny/fp32/nofmha/b2/p11/n5/tp2")
@@ -42,7 +42,7 @@ def listening() -> set[str]:
     }
 
 
-def agree(two: TpEngine, one: Any) -> None:
+def agree(two: ApartEngine, one: Any) -> None:
     tokens = one.generate(IDS, 5, nothing)
     assert torch.equal(two.generate(IDS, 5, nothing), tokens)
     expected = torch.stack(list(one.forced_logits(IDS, tokens[:, :4]))).float()
@@ -52,17 +52,17 @@ def agree(two: TpEngine, one: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def ranks() -> Iterator[TpEngine]:
+def ranks() -> Iterator[ApartEngine]:
     made = engine(CASE)
     yield made
     made.release()
 
 
-def test_two_ranks_give_one_devices_tokens_and_logits(ranks: TpEngine) -> None:
+def test_two_ranks_give_one_devices_tokens_and_logits(ranks: ApartEngine) -> None:
     agree(ranks, engine(CASE.but(tp=1)))
 
 
-def test_they_tell_their_times_kernels_and_memory(ranks: TpEngine) -> None:
+def test_they_tell_their_times_kernels_and_memory(ranks: ApartEngine) -> None:
     ranks.generate(IDS, 5, nothing)
     seconds, trace = ranks.clock.finish()
     assert len(trace.tokens_s) == 5
@@ -76,7 +76,7 @@ def test_they_tell_their_times_kernels_and_memory(ranks: TpEngine) -> None:
     assert 2**27 < int(str(told["peak_rss_bytes"])) < 2**34
 
 
-def test_nobody_outside_this_host_reaches_them(ranks: TpEngine) -> None:
+def test_nobody_outside_this_host_reaches_them(ranks: ApartEngine) -> None:
     del ranks
     assert listening() == {"127.0.0.1"}
 

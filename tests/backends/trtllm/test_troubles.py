@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from perfkit.backends.tensorrt_llm.driving import TrtEngine
+    from perfkit.backends.apart.engine import ApartEngine
     from perfkit.cases import Case
 
 pytestmark = [pytest.mark.cpu, pytest.mark.trt_contract]
@@ -35,12 +35,12 @@ NEWEST = "1.2.0rc2"
 IDS = torch.arange(48).reshape(2, 24)
 
 
-def opened(case: Case = CASE) -> TrtEngine:
+def opened(case: Case = CASE) -> ApartEngine:
     loaded = trtllm_engine.load(case, models.find(case.model), "cpu")
     return trtllm_engine.build(loaded, case)
 
 
-def tokens(engine: TrtEngine, case: Case = CASE) -> torch.Tensor:
+def tokens(engine: ApartEngine, case: Case = CASE) -> torch.Tensor:
     return engine.generate(IDS, case.new_tokens, lambda: None)
 
 
