@@ -119,7 +119,7 @@ def sweep(
         what, output, tuple(case or ()), resume, frozenset(again or ()), not no_forecast
     )
     progress, folder = Progress(sys.stdout), Folder(output)
-    made = _transport(transport)(what, folder.journal, limits(what), progress.say)
+    made = _transport(transport)(what, folder.journal, limits(request), progress.say)
     if dry_run:
         for line in plan_lines(request, made):
             typer.echo(line)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from perfkit.backends.tensorrt_llm import versions
 from perfkit.backends.tensorrt_llm.launch import python
 from perfkit.cases import Case
+from perfkit.errors import UsageError
 from perfkit.machine.identity import gpu_absence, gpus, identify
 from perfkit.machine.requirements import missing_gpus
 from perfkit.paths import matrices
@@ -63,7 +64,10 @@ def _tensorrt_llm() -> list[tuple[str, str, str]]:
     """Return its version, and for each backend whether that version has its API."""
     from rich.markup import escape
 
-    version = versions.installed()
+    try:
+        version = versions.installed()
+    except UsageError as error:
+        return [("tensorrt_llm", "[yellow]absent[/]", escape(str(error)))]
     if version is None:
         return [("tensorrt_llm", "[yellow]absent[/]", "pytest -m trt skips")]
     rows = [("tensorrt_llm", version, f"by {python()}")]

@@ -46,8 +46,7 @@ def measure(request: Request) -> int:
     matrices = request.what.matrices or (_DEFAULTS[device],)
     what = replace(request.what, device=device, matrices=matrices)
     ids = chosen(what, request.cases)
-    if request.output.suffix != ".json" or request.output.is_dir():
-        raise UsageError(f"--output {request.output}: expected the name of a .json file")
+    check_output(request.output)
     check_prompts(what)
     store.check_writable(request.output.parent)
     partial = request.output.with_name(f".{request.output.name}.partial")
@@ -98,6 +97,12 @@ def resolve_device(asked: str) -> str:
     if asked == "gpu" and not gpus():
         raise UsageError(f"--device gpu: no GPU found ({gpu_absence()})")
     return asked
+
+
+def check_output(path: Path) -> None:
+    """Raise UsageError where a result file cannot have that name."""
+    if path.suffix != ".json" or path.is_dir():
+        raise UsageError(f"--output {path}: expected the name of a .json file")
 
 
 def check_prompts(what: Measuring) -> None:

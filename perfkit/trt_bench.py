@@ -166,6 +166,8 @@ def _differences(case: Case, api: str) -> list[str]:
     said = [
         "a request that ends makes room for the next one, where perfkit's rounds end together",
         "times are the host's, at the client; warm-up draws from the same requests",
+        "1.x reuses the KV blocks of a prompt it has seen: time to first token may profit",
+        "the KV pool takes 0.90 of free memory, perfkit's is sized to the case",
         "weights are the checkpoint's or the engine's, perfkit's are random without --model",
     ]
     if case.backend == _ENGINE:
@@ -175,11 +177,13 @@ def _differences(case: Case, api: str) -> list[str]:
         )
     else:
         said.append(f"{case.precision} is the checkpoint's, from its config.json: there is no flag")
-    if api == "0.17":
-        said.append("0.17 has no --eos_id: whether an end of sequence ends a request is not known")
-        if case.batch > 1:
-            said.append(
-                "0.17 has no --concurrency and no --warmup here: all requests are there at once, "
-                f"and --max_batch_size {case.batch} alone bounds what runs"
-            )
+    if "--eos_id" not in FLAGS[api][_subcommand(case)]:
+        said.append(
+            f"{api} has no --eos_id here: whether an end of sequence ends a request is not known"
+        )
+    if api == "0.17" and case.batch > 1:
+        said.append(
+            "0.17 has no --concurrency and no --warmup here: all requests are there at once, "
+            f"and --max_batch_size {case.batch} alone bounds what runs"
+        )
     return said

@@ -52,13 +52,21 @@ def trt(
     resume: Resume = False,
 ) -> None:
     """Measure TensorRT-LLM: the matrix trt, or the cells that one engine config holds."""
-    from perfkit.running import Request, measure_and_show, resolve_device
+    import os
+
+    from perfkit.backends.tensorrt_llm.driving import CONFIGS
+    from perfkit.running import Request, check_output, measure_and_show, resolve_device
     from perfkit.suite import Measuring
     from perfkit.trt_engines import cells_of_config, result_name
 
     place = output or Path("results") / result_name(config)
+    check_output(place)
     resolve_device("gpu")
-    matrix = "trt" if config is None else cells_of_config(config, place.with_suffix(".matrix.toml"))
+    matrix = "trt"
+    if config is not None:
+        matrix = cells_of_config(config, place.with_suffix(".matrix.toml"))
+        # What measures is another process: its backend reads this.
+        os.environ[CONFIGS] = str(config.resolve())
     what = Measuring((matrix,), model, "gpu", None, rounds, max_warmup, seed=0)
     raise typer.Exit(measure_and_show(Request(what, (), place, resume)))
 

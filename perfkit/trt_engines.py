@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 from perfkit.backends.tensorrt_llm import building, driving
@@ -11,7 +10,7 @@ from perfkit.backends.tensorrt_llm.config import EngineConfig
 from perfkit.backends.tensorrt_llm.versions import Api, engine_api, installed
 from perfkit.cases import Case, make_case
 from perfkit.errors import UsageError
-from perfkit.inputs import checkpoint, models
+from perfkit.inputs import models
 from perfkit.machine.identity import gpus
 from perfkit.paths import cache
 from perfkit.results.store import check_writable, write_whole
@@ -63,26 +62,19 @@ def build(path: Path, model: Path | None) -> tuple[EngineConfig, Built]:
     if reason is not None:
         raise UsageError(f"{path}: {reason}")
     assert isinstance(api, Api)  # noqa: S101  (else there is a reason)
-    folder = checkpoint.folder(
-        source,
-        device,
-        cache(),
-        dummy=config.weights == "dummy",
-        fp8=config.precision == "fp8",
-    )
+    check_writable(cache())
+    folder = driving.model_folder(config, source, device)
     return config, building.engine(api, config, folder, gpus()[0], cache())
 
 
 def cells_of_config(path: Path, place: Path) -> str:
-    """Write the matrix of a config's cells to ``place``, and have their engines built from it.
+    """Write the matrix of a config's cells to ``place``; return the matrix's name.
 
-    Returns the matrix's name. Raises UsageError for a config that cannot be read.
+    Raises UsageError for a config that cannot be read.
     """
     config = EngineConfig.read(path)
     check_writable(place.parent)
     write_whole(place, matrix(cases(config, str(path))))
-    # What measures is another process: its backend reads this.
-    os.environ[driving.CONFIGS] = str(path.resolve())
     return str(place)
 
 

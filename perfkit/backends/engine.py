@@ -1,4 +1,4 @@
-"""What a backend is: three functions in a module; and an engine, which generates and forgets."""
+"""What a backend is: a module with these functions; and an engine, which generates and forgets."""
 
 from __future__ import annotations
 
@@ -98,6 +98,10 @@ class Backend(Protocol):
 
     def uncheckable(self, case: Case, source: ModelSource) -> str | None:
         """Return why no outputs of this case can be compared, or None."""
+        ...
+
+    def before_rounds_s(self) -> float:
+        """Return how long a case may take to start, beyond what imports and compiling do, in s."""
         ...
 
     def load_key(self, case: Case) -> Hashable:

@@ -108,6 +108,11 @@ def uncheckable(case: Case, source: ModelSource) -> None:
     del case, source
 
 
+def before_rounds_s() -> float:
+    """Allow no more than every start is allowed."""
+    return 0.0
+
+
 def load_key(case: Case) -> Hashable:
     """Both arms run the same weights."""
     return ("torch", case.model, case.precision, case.tp)

@@ -10,7 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from perfkit.backends import torch_common
-from perfkit.backends.torch_common import ATTENTION, load, load_key, uncheckable
+from perfkit.backends.torch_common import ATTENTION, before_rounds_s, load, load_key, uncheckable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from perfkit.backends.engine import Loaded
     from perfkit.cases import Case
 
-__all__ = ["CompiledEngine", "build", "load", "load_key", "uncheckable", "unsupported"]
+__all__ = [
+    "CompiledEngine",
+    "before_rounds_s",
+    "build",
+    "load",
+    "load_key",
+    "uncheckable",
+    "unsupported",
+]
 
 
 def unsupported(case: Case, device: str) -> str | None:

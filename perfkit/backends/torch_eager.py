@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfkit.backends import torch_common
-from perfkit.backends.torch_common import implementation, load_key, uncheckable
+from perfkit.backends.torch_common import before_rounds_s, implementation, load_key, uncheckable
 from perfkit.backends.torch_tp import driving
 
 if TYPE_CHECKING:
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
 
-__all__ = ["EagerEngine", "build", "load", "load_key", "uncheckable", "unsupported"]
+__all__ = [
+    "EagerEngine",
+    "before_rounds_s",
+    "build",
+    "load",
+    "load_key",
+    "uncheckable",
+    "unsupported",
+]
 
 
 def unsupported(case: Case, device: str) -> str | None:

@@ -8,7 +8,7 @@ from perfkit.backends.apart.engine import asked_logits
 from perfkit.backends.engine import Loaded
 from perfkit.backends.tensorrt_llm import building, driving
 from perfkit.backends.tensorrt_llm.arguments import kv_tokens, to_run
-from perfkit.backends.tensorrt_llm.driving import config_for, uncheckable
+from perfkit.backends.tensorrt_llm.driving import config_for
 from perfkit.backends.tensorrt_llm.versions import Api, engine_api, installed
 from perfkit.machine.identity import gpus
 from perfkit.paths import cache
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
 
-__all__ = ["build", "load", "load_key", "uncheckable", "unsupported"]
+__all__ = ["before_rounds_s", "build", "load", "load_key", "uncheckable", "unsupported"]
 
 
 def unsupported(case: Case, device: str) -> str | None:
@@ -34,14 +34,25 @@ def unsupported(case: Case, device: str) -> str | None:
     return driving.unsupported(engine_api(installed()), case, device)
 
 
+def uncheckable(case: Case, source: ModelSource) -> str | None:
+    """Return why the case's outputs cannot be compared, or None."""
+    return driving.uncheckable(config_for(case), source)
+
+
+def before_rounds_s() -> float:
+    """Allow an engine and its twin to be built and loaded."""
+    return 2 * (driving.LIMITS.build_s + driving.LIMITS.load_s)
+
+
 def load_key(case: Case) -> Hashable:
     """One engine is built for an attention and a number of GPUs, and serves all its shapes."""
-    return ("trtllm-engine", case.model, case.precision, case.attention, case.tp)
+    weights = config_for(case).weights
+    return ("trtllm-engine", case.model, case.precision, case.attention, case.tp, weights)
 
 
 def load(case: Case, source: ModelSource, device: str) -> Loaded:
     """Return the folder of the weights that the engine is built from."""
-    return Loaded(driving.model_folder(case, source, device), device)
+    return Loaded(driving.model_folder(config_for(case), source, device), device)
 
 
 def build(loaded: Loaded, case: Case) -> ApartEngine:
@@ -56,12 +67,17 @@ def build(loaded: Loaded, case: Case) -> ApartEngine:
         "engine_config": config.model_dump(),
         "engine_build_s": built.build_s,
         "engine_cached": built.cached,
+        "logits": "context logits of a twin that gathers them",
+        "compiled": False,
     }
 
     def logits(ids: torch.Tensor, forced: torch.Tensor) -> Iterator[torch.Tensor]:
         yield from _twin_logits(api, config, model, ids, forced)
 
-    return driving.opened(to_run(api, config, str(built.folder), pool), pool, case, notes, logits)
+    arguments = to_run(api, config, str(built.folder), pool)
+    return driving.opened(
+        arguments, pool, case, notes, "engine config.json, and no fallback in the logs", logits
+    )
 
 
 def _twin_logits(

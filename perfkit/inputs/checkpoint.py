@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -86,7 +87,11 @@ def digest(place: Path) -> str:
 
     Reading gigabytes of weights to name an engine would take longer than a person waits.
     """
-    parts: list[object] = [(place / "config.json").read_text(encoding="utf-8")]
+    parts: list[object] = [
+        file.read_text(encoding="utf-8")
+        for file in (place / "config.json", place / "hf_quant_config.json")
+        if file.is_file()
+    ]
     for file in sorted(place.glob("*.safetensors")):
         about = file.stat()
         parts.append([file.name, about.st_size, about.st_mtime_ns])
@@ -97,13 +102,31 @@ def digest(place: Path) -> str:
 def whole(place: Path) -> Iterator[Path]:
     """Make a folder whole or not at all: give a temporary one beside it, rename it at the end."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    for left in place.parent.glob(f".{place.name}.*.tmp"):
+        if not _lives(left.name.split(".")[-2]):
+            shutil.rmtree(left, ignore_errors=True)
     made = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     try:
         yield made
-        with contextlib.suppress(OSError):
-            # Somebody else may have made the same meanwhile: theirs is as good.
+        try:
             made.rename(place)
+        except OSError as error:
+            # Somebody else may have made the same meanwhile: theirs is as good.
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _lives(pid: str) -> bool:
+    """Whether a process of that number lives, other than this one."""
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

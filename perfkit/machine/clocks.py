@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from perfkit.metrics import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class Round(NamedTuple):
+    """Seconds of a round since its submission, and its token times.
+
+    ``host_s`` is the host's seconds where an engine in a process of its own took them; None where
+    whoever times the call takes them.
+    """
+
+    seconds: float
+    trace: Trace
+    host_s: float | None = None
 
 
 class RoundClock(Protocol):
@@ -22,8 +34,8 @@ class RoundClock(Protocol):
         """Mark a token, without waiting for it."""
         ...
 
-    def finish(self) -> tuple[float, Trace]:
-        """Wait for the device; return the seconds since submission, and the token times."""
+    def finish(self) -> Round:
+        """Wait for the device; return what the round took."""
         ...
 
 
@@ -45,10 +57,10 @@ class HostClock:
         """Mark a token."""
         self._tokens.append(self._now())
 
-    def finish(self) -> tuple[float, Trace]:
+    def finish(self) -> Round:
         """Return seconds since submission, and the token times."""
         total = self._now() - self._start
-        return total, Trace(tuple(t - self._start for t in self._tokens))
+        return Round(total, Trace(tuple(t - self._start for t in self._tokens)))
 
 
 class EventClock:
@@ -72,7 +84,7 @@ class EventClock:
         self._events[self._used].record()
         self._used += 1
 
-    def finish(self) -> tuple[float, Trace]:
+    def finish(self) -> Round:
         """Record the end, wait, and read: seconds from submission."""
         end = self._events[self._used]
         end.record()
@@ -80,7 +92,7 @@ class EventClock:
         start = self._events[0]
         stamps = self._events[1 : self._used]
         times = [start.elapsed_time(event) / 1e3 for event in stamps]
-        return start.elapsed_time(end) / 1e3, Trace(tuple(times))
+        return Round(start.elapsed_time(end) / 1e3, Trace(tuple(times)))
 
 
 def round_clock(device: str, tokens: int) -> RoundClock:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1  # Linux: prctl(2)
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _TAIL_BYTES = 2000
-MARK = "PERFKIT_STARTED_BY"
 
 
 def end_with_parent() -> None:
@@ -28,31 +27,11 @@ def end_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def kill(process: subprocess.Popen[bytes], mark: str | None = None) -> None:
-    """Kill a process and its group, and wait for it.
-
-    MPI starts workers in groups of their own: with ``mark``, whatever has that text as
-    ``PERFKIT_STARTED_BY`` in its environment is killed too.
-    """
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its group, and wait for it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    if mark is not None:
-        for pid in marked(mark):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
     process.wait()
-
-
-def marked(mark: str) -> list[int]:
-    """Return the processes, this one apart, whose environment began with that mark."""
-    import psutil
-
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
-                found.append(process.pid)
-    return found
 
 
 def words(code: int) -> str:

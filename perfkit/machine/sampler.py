@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import operator
 import os
 import signal
 import sys
@@ -100,7 +99,7 @@ def _readings(
 
 
 def _device_readings(uuids: Sequence[str]) -> dict[str, Callable[[], Any]] | str:
-    """Return how to read the GPUs together: memory and power add up, the slowest clock counts."""
+    """Return how to read the GPUs: each reading is a list, in their order."""
     nvml = load_nvml()
     if isinstance(nvml, str):
         return nvml
@@ -111,21 +110,19 @@ def _device_readings(uuids: Sequence[str]) -> dict[str, Callable[[], Any]] | str
             return f"NVML finds no GPU {uuid} ({handle})"
         handles.append(handle)
 
-    def clock(kind: int) -> int:
-        return min(int(nvml.nvmlDeviceGetClockInfo(one, kind)) for one in handles)
+    def clocks(kind: int) -> list[int]:
+        return [int(nvml.nvmlDeviceGetClockInfo(one, kind)) for one in handles]
 
-    def hottest() -> int:
-        return max(int(nvml.nvmlDeviceGetTemperature(one, NVML_TEMPERATURE_GPU)) for one in handles)
+    def temperatures() -> list[int]:
+        return [int(nvml.nvmlDeviceGetTemperature(one, NVML_TEMPERATURE_GPU)) for one in handles]
 
     return {
-        "used_bytes": lambda: sum(used_bytes(nvml, one) for one in handles),
-        "sm_clock_mhz": lambda: clock(NVML_CLOCK_SM),
-        "mem_clock_mhz": lambda: clock(NVML_CLOCK_MEM),
-        "power_w": lambda: sum(nvml.nvmlDeviceGetPowerUsage(one) for one in handles) / 1000,
-        "temperature_c": hottest,
-        "throttle_bits": lambda: functools.reduce(
-            operator.or_, (throttle_bits(nvml, one) for one in handles)
-        ),
+        "used_bytes": lambda: [used_bytes(nvml, one) for one in handles],
+        "sm_clock_mhz": lambda: clocks(NVML_CLOCK_SM),
+        "mem_clock_mhz": lambda: clocks(NVML_CLOCK_MEM),
+        "power_w": lambda: [nvml.nvmlDeviceGetPowerUsage(one) / 1000 for one in handles],
+        "temperature_c": temperatures,
+        "throttle_bits": lambda: [throttle_bits(nvml, one) for one in handles],
     }
 
 

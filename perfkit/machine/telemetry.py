@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -12,13 +13,14 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from perfkit.machine.identity import attempt, gpu_absence, gpus, load_nvml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 THROTTLE_BITS = 0x8 | 0x20 | 0x40 | 0x80
@@ -72,17 +74,33 @@ class Window:
     absent: dict[str, str]
 
 
+# How a figure is made of the readings of several GPUs at one moment.
+_TOGETHER: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "used_bytes": sum,
+    "sm_clock_mhz": min,
+    "mem_clock_mhz": min,
+    "power_w": sum,
+    "temperature_c": max,
+    "throttle_bits": partial(functools.reduce, operator.or_),
+}
+
+
 def summarise(
     rows: Sequence[Mapping[str, Any]],
     t0: float,
     t1: float,
     baseline_bytes: int | None,
     reasons: Mapping[str, str],
+    gpus: int = 1,
 ) -> Window:
-    """Reduce the samples stamped in [t0, t1] (s); `reasons` says why a reading is missing."""
+    """Reduce the samples stamped in [t0, t1] (s) of the first `gpus` GPUs.
+
+    Memory and power add up; the slowest clock, the hottest chip and any throttling count. `reasons`
+    says why a reading is missing.
+    """
     inside = [row for row in rows if t0 <= row["t"] <= t1]
     seen = {
-        figure: [row[reading] for row in inside if reading in row]
+        figure: [_together(reading, row[reading], gpus) for row in inside if reading in row]
         for figure, reading in _READING_OF.items()
     }
     if baseline_bytes is None:
@@ -105,6 +123,11 @@ def summarise(
         samples=len(inside),
         absent={f: reasons.get(_READING_OF[f], silent) for f, values in seen.items() if not values},
     )
+
+
+def _together(reading: str, values: Any, gpus: int) -> Any:
+    together = _TOGETHER.get(reading)
+    return values if together is None else together(values[:gpus])
 
 
 def _spread(values: Sequence[float]) -> Spread | None:
@@ -139,12 +162,9 @@ def _energy_mj(nvml: Any, uuid: str) -> int:
 
 @dataclass
 class Sampler:
-    """A running sampling process; start it before CUDA is initialised, close it at the end.
+    """A running sampling process; start it before CUDA is initialised, close it at the end."""
 
-    `baseline_bytes` is the GPU's used memory at the start, None where it cannot be read.
-    """
-
-    baseline_bytes: int | None = None
+    _baseline: list[int] | None = None
     _file: Path | None = None
     _errors: IO[bytes] | None = None
     _process: subprocess.Popen[bytes] | None = None
@@ -170,10 +190,14 @@ class Sampler:
         sampler._wait_first()
         return sampler
 
-    def window(self, t0: float, t1: float) -> Window:
-        """Summarise the samples between two time.monotonic() stamps, in s."""
+    def window(self, t0: float, t1: float, gpus: int = 1) -> Window:
+        """Summarise the first `gpus` GPUs' samples between two time.monotonic() stamps, in s."""
         self._update()
-        return summarise(self._rows, t0, t1, self.baseline_bytes, self._reasons)
+        return summarise(self._rows, t0, t1, self.baseline_bytes(gpus), self._reasons, gpus)
+
+    def baseline_bytes(self, gpus: int = 1) -> int | None:
+        """Return the used memory of the first `gpus` GPUs at the start; None if it is not known."""
+        return None if self._baseline is None else sum(self._baseline[:gpus])
 
     def close(self) -> None:
         """End the process and remove its file; windows already sampled can still be asked for."""
@@ -233,7 +257,7 @@ class Sampler:
                 self._reasons["sampler"] = f"no first sample within {FIRST_SAMPLE_S:.0f} s"
             time.sleep(0.01)
         if self._rows:
-            self.baseline_bytes = self._rows[0].get("used_bytes")
+            self._baseline = self._rows[0].get("used_bytes")
 
     def _update(self) -> None:
         if self._process is not None:

@@ -100,7 +100,6 @@ def _run(
     except ValueError as error:
         return "unsupported", str(error)
     details["memory"]["forecast"] = forecast(case, source.arch).to_json()
-    deadline = time.monotonic() + lab.settings.cell_timeout_s
     _prepare_reference(case, lab, source, details)
     give_back_memory(lab.device)
 
@@ -117,6 +116,8 @@ def _run(
         return "diverged", agreement.reason
     details["attention"] = _attention(case, lab, engine)
 
+    # What went before has limits of its own where it is a process, and may be an hour's build.
+    deadline = time.monotonic() + lab.settings.cell_timeout_s
     lab.clock.bind(_clock(case, lab, engine))
     warmup = warm_up(lambda k: _untimed(case, lab, engine, k, deadline), lab.settings.max_warmup)
     details["warmup"] = warmup.to_json()
@@ -242,7 +243,7 @@ def _timed(
         traces=tuple(lab.clock.traces),
         device_s=tuple(lab.clock.device_s),
         host_s=tuple(lab.clock.host_s),
-        window=lab.sampler.window(start, end) if lab.sampler else None,
+        window=lab.sampler.window(start, end, case.tp) if lab.sampler else None,
         energy=(energy_before, energy_after),
         cpu_wait=(waited_before, waited_after),
         wall_s=wall_s,

@@ -53,8 +53,8 @@ class DeviceClock:
             self._host_start = self.now()
             self._clock.submit()
             return self._value
-        seconds, trace = self._clock.finish()
-        self.host_s.append(self.now() - self._host_start)
+        seconds, trace, told_s = self._clock.finish()
+        self.host_s.append(self.now() - self._host_start if told_s is None else told_s)
         self._host_start = None
         self.device_s.append(seconds)
         self.traces.append(trace)

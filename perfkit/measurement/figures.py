@@ -49,7 +49,7 @@ def fill(
     if case.new_tokens == 1:
         absent["tpot_s"] = absent["decode_tokens_per_s"] = "undefined at one new token"
     row |= _utilisation(case, lab, arch, row, details, absent)
-    row |= _memory(lab, measured, details["memory"], absent)
+    row |= _memory(case, lab, measured, details["memory"], absent)
     row |= _energy(case, measured, absent)
     phases = details["phases"]
     row |= {"load_s": phases["load_s"], "first_run_s": phases["first_run_s"]}
@@ -113,7 +113,7 @@ def _utilisation(
 
 
 def _memory(
-    lab: Lab, measured: Measured, told: Mapping[str, Any], absent: dict[str, str]
+    case: Case, lab: Lab, measured: Measured, told: Mapping[str, Any], absent: dict[str, str]
 ) -> dict[str, int | None]:
     """Peaks: torch's own counters, or what an engine's process ``told``; and NVML's.
 
@@ -141,7 +141,9 @@ def _memory(
         absent["peak_device_bytes"] = absent["peak_rss_bytes"] = "no sampler"
     else:
         row["peak_device_bytes"] = _less_earlier(
-            lab, measured.window.peak_device_bytes, told.get("device_before_bytes")
+            measured.window.peak_device_bytes,
+            lab.sampler.baseline_bytes(case.tp) if lab.sampler else None,
+            told.get("device_before_bytes"),
         )
         row["peak_rss_bytes"] = measured.window.peak_rss_bytes
     if "peak_rss_bytes" in told:
@@ -150,9 +152,8 @@ def _memory(
     return row
 
 
-def _less_earlier(lab: Lab, peak: int | None, before: int | None) -> int | None:
-    """Return a peak over the session's first reading as one over the reading ``before``."""
-    first = lab.sampler.baseline_bytes if lab.sampler else None
+def _less_earlier(peak: int | None, first: int | None, before: int | None) -> int | None:
+    """Return a peak over the session's ``first`` reading as one over the reading ``before``."""
     if peak is None or first is None or before is None:
         return peak
     return max(0, peak + first - before)
@@ -173,7 +174,10 @@ def _compile_s(
 ) -> float | None:
     """Return the first run less a steady one of as many tokens: compiling and capturing."""
     if not details["engine"].get("compiled"):
-        absent["compile_s"] = "nothing is compiled"
+        told = "compiled" in details["engine"]
+        absent["compile_s"] = (
+            "nothing is compiled" if told else "the engine does not tell what it compiles"
+        )
         return None
     phases = details["phases"]
     steady_s = row["ttft_s"] + (phases["first_run_tokens"] - 1) * (row["tpot_s"] or 0.0)

@@ -62,6 +62,7 @@ class References:
             steps=len(reference.logits),
             rows=case.batch,
             first_divergence=first_difference(generated.tolist(), reference.tokens[turns].tolist()),
+            divergence_gap=divergence_gap(generated, reference),
         )
 
     def prepare(self, case: Case) -> None:
@@ -124,6 +125,26 @@ def relative_l2(steps: Iterable[torch.Tensor], reference: Sequence[torch.Tensor]
     if wrong is None or right is None:
         return float("nan")
     return float(torch.sqrt(wrong / right).max())
+
+
+def divergence_gap(generated: torch.Tensor, reference: Reference) -> float | None:
+    """Return how far off the first differing token of a free run is, the worst row's; None if none.
+
+    ``generated`` is (B, S). Up to there a row and the reference have the same tokens, so the
+    reference's logits of that step judge the token. Formula: (logit of the reference's token -
+    logit of the row's) / rms of the logits.
+    """
+    worst: float | None = None
+    for row, turn in zip(generated.cpu(), _turns(generated.shape[0]), strict=True):
+        differs = (row != reference.tokens[turn]).nonzero()
+        if len(differs) == 0:
+            continue
+        step = int(differs[0])
+        logits = reference.logits[step][turn].double()
+        chosen, right = int(row[step]), int(reference.tokens[turn, step])
+        gap = float((logits[right] - logits[chosen]) / logits.square().mean().sqrt())
+        worst = gap if worst is None else max(worst, gap)
+    return worst
 
 
 def free_run(case: Case) -> int:

@@ -14,6 +14,9 @@ FACTOR = 2.0
 # At fp32 that arm is the reference itself, with error 0: two right orders of summation differ by
 # about 4e-7 (2 layers) to 1e-5 (32 layers), planted faults by over 1e-2.
 FLOOR = 1e-4
+# A free run may leave the reference's where two tokens are nearly alike: with errors of the logits
+# of ``limit`` rms, a token this many times that below the best is no accident.
+GAP_FACTOR = 8.0
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Agreement:
 
     ``relative_l2`` is the worst row's ||logits - reference|| / ||reference|| over all its steps;
     ``first_divergence`` the first step (0-based) at which a free-running row differs from the
-    reference's own greedy tokens, None where none did.
+    reference's own greedy tokens, None where none did. ``divergence_gap`` is how far the reference
+    has the token chosen there below its own, in rms of its logits: the worst row's.
     """
 
     status: str
@@ -32,6 +36,7 @@ class Agreement:
     steps: int
     rows: int
     first_divergence: int | None
+    divergence_gap: float | None = None
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -51,26 +56,35 @@ def judge(
     steps: int,
     rows: int,
     first_divergence: int | None,
+    divergence_gap: float | None = None,
 ) -> Agreement:
-    """Compare with the limit; a NaN or an infinity never agrees."""
+    """Compare with the limits; a NaN never agrees, nor does a free run that went astray."""
     limit = limit_for(baseline)
-    agrees = math.isfinite(relative_l2) and relative_l2 <= limit
+    near = math.isfinite(relative_l2) and relative_l2 <= limit
+    most = GAP_FACTOR * limit
+    astray = divergence_gap is not None and not divergence_gap <= most
     reason = None
-    if not agrees:
+    if near and astray:
+        reason = (
+            "the logits agree, but the free run leaves the reference's at token "
+            f"{first_divergence} or later for one {divergence_gap:.3g} rms of the logits below, "
+            f"over {most:.3g}"
+        )
+    elif not near:
         place = "none" if first_divergence is None else str(first_divergence)
         reason = (
             f"relative L2 of logits {relative_l2:.3g} is over {limit:.3g} "
             f"(first differing free-running token: {place})"
         )
     return Agreement(
-        "agrees" if agrees else "diverged", relative_l2, limit, baseline, steps, rows,
-        first_divergence, reason,
+        "agrees" if reason is None else "diverged", relative_l2, limit, baseline, steps, rows,
+        first_divergence, divergence_gap, reason,
     )  # fmt: skip
 
 
 def unchecked(reason: str) -> Agreement:
     """Return an agreement that nobody could check; ratios never use it."""
-    return Agreement("unchecked", None, None, None, 0, 0, None, reason)
+    return Agreement("unchecked", None, None, None, 0, 0, None, None, reason)
 
 
 def first_difference(

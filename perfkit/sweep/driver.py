@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from perfkit.backends import backend
 from perfkit.errors import UsageError
 from perfkit.results import store
 from perfkit.results.record import BROKEN, Result
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from perfkit.plan import PlannedCell
-    from perfkit.suite import Measuring
     from perfkit.sweep.groups import Group
     from perfkit.sweep.planning import Request
     from perfkit.sweep.transport import Host, Transport
@@ -40,9 +40,12 @@ _ROOM_BYTES = 1 << 18  # some lines of a journal
 _NEVER_BEGAN = (2, 3, 4)  # pytest's codes for what is wrong before any test
 
 
-def limits(what: Measuring) -> Limits:
+def limits(request: Request) -> Limits:
     """Return how long a worker may go without finishing a cell."""
-    return Limits(_START_S, (what.cell_timeout_s or _CELL_S) + _GRACE_S)
+    names = {cell.case.backend for group in planned(request) for cell in group.cells}
+    start_s = max(backend(name).before_rounds_s() for name in names)
+    cell_s = (request.what.cell_timeout_s or _CELL_S) + _GRACE_S
+    return Limits(_START_S + start_s, cell_s + start_s)
 
 
 def forecast_errors(document: Document) -> list[float]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from perfkit.machine.clocks import HostClock
+from perfkit.machine.clocks import HostClock, Round
 from perfkit.metrics import Trace
 
 
@@ -10,4 +10,4 @@ def test_the_host_clock_stamps_relative_to_submission() -> None:
     clock.submit()
     clock.stamp()
     clock.stamp()
-    assert clock.finish() == (1.0, Trace((0.5, 0.75)))
+    assert clock.finish() == Round(1.0, Trace((0.5, 0.75)))

@@ -51,11 +51,11 @@ def gone(pid: int) -> bool:
 
 def test_a_window_reduces_the_samples_inside_it() -> None:
     rows: list[dict[str, Any]] = [
-        {"t": 1.0, "used_bytes": 9000, "sm_clock_mhz": 100, "throttle_bits": 0x80},
-        {"t": 2.0, "used_bytes": 300, "sm_clock_mhz": 1980, "throttle_bits": 0x4},
-        {"t": 3.0, "used_bytes": 500, "sm_clock_mhz": 1500, "throttle_bits": 0x20},
-        {"t": 4.0, "used_bytes": 400, "sm_clock_mhz": 1700, "temperature_c": 60},
-        {"t": 5.0, "used_bytes": 9000},
+        {"t": 1.0, "used_bytes": [9000], "sm_clock_mhz": [100], "throttle_bits": [0x80]},
+        {"t": 2.0, "used_bytes": [300], "sm_clock_mhz": [1980], "throttle_bits": [0x4]},
+        {"t": 3.0, "used_bytes": [500], "sm_clock_mhz": [1500], "throttle_bits": [0x20]},
+        {"t": 4.0, "used_bytes": [400], "sm_clock_mhz": [1700], "temperature_c": [60]},
+        {"t": 5.0, "used_bytes": [9000]},
     ]
     window = summarise(rows, 2.0, 4.0, 100, {"power_w": "not_supported"})
     assert window == Window(
@@ -91,9 +91,16 @@ def test_several_gpus_are_read_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sample, _ = sampler.take(readings)
     del sample["t"], sample["rss_bytes"]
     assert sample == {
-        "used_bytes": 3000, "sm_clock_mhz": 1801, "mem_clock_mhz": 1802, "power_w": 300.0,
-        "temperature_c": 42, "throttle_bits": 0b110,
+        "used_bytes": [1000, 2000], "sm_clock_mhz": [1901, 1801], "mem_clock_mhz": [1902, 1802],
+        "power_w": [100.0, 200.0], "temperature_c": [41, 42], "throttle_bits": [0b010, 0b100],
     }  # fmt: skip
+    row = {"t": 1.0, **sample}
+    two = summarise([row], 0.0, 2.0, 500, {}, gpus=2)
+    assert (two.peak_device_bytes, two.temperature_c_max) == (2500, 42)
+    assert (two.sm_clock_mhz, two.power_w) == ((1801, 1801, 1801), (300.0, 300.0, 300.0))
+    assert two.throttle_bits == 0b110
+    one = summarise([row], 0.0, 2.0, 500, {}, gpus=1)
+    assert (one.peak_device_bytes, one.temperature_c_max, one.throttle_bits) == (500, 41, 0b010)
 
 
 def test_an_empty_window_is_all_none_with_reasons() -> None:
@@ -108,7 +115,7 @@ def test_an_empty_window_is_all_none_with_reasons() -> None:
 
 
 def test_used_memory_without_a_baseline_is_no_peak() -> None:
-    window = summarise([{"t": 1.0, "used_bytes": 500}], 0.0, 2.0, None, {})
+    window = summarise([{"t": 1.0, "used_bytes": [500]}], 0.0, 2.0, None, {})
     assert window.peak_device_bytes is None
     assert "peak_device_bytes" in window.absent
 
@@ -162,7 +169,7 @@ def test_a_real_sampler_sees_this_process() -> None:
         assert file is not None
         assert until(lambda: running.window(start, time.monotonic()).samples >= 2)
         window = running.window(start, time.monotonic())
-    assert running.baseline_bytes is None
+    assert running.baseline_bytes() is None
     assert window.peak_rss_bytes is not None
     assert 2**20 < window.peak_rss_bytes < 2**40
     assert window.absent["peak_device_bytes"] == "device_is_cpu"
@@ -178,7 +185,7 @@ def test_a_sampler_on_a_fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Sampler.start("cuda", ("GPU-1",), os.getpid()) as running:
         window = running.window(0.0, time.monotonic())
-    assert running.baseline_bytes == 5000
+    assert running.baseline_bytes() == 5000
     assert window.peak_device_bytes == 0
     assert window.sm_clock_mhz == (1980, 1980, 1980)
     assert window.mem_clock_mhz == (3201, 3201, 3201)
@@ -192,7 +199,7 @@ def test_a_missing_gpu_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "gpu_absence", lambda: "no NVIDIA driver")
     with Sampler.start("cuda", (), os.getpid()) as running:
         window = running.window(0.0, time.monotonic())
-    assert running.baseline_bytes is None
+    assert running.baseline_bytes() is None
     assert window.absent["peak_device_bytes"] == "no NVIDIA driver"
     assert window.peak_rss_bytes is not None
 

@@ -35,6 +35,10 @@ def uncheckable(case: Case, source: ModelSource) -> str | None:
     del case, source
 
 
+def before_rounds_s() -> float:
+    return 0.0
+
+
 def load_key(case: Case) -> Hashable:
     return case.model
 

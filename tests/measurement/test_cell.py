@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import warnings
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 from perfkit import cases
 from perfkit.backends.engine import ApartError
 from perfkit.cases import Case
+from perfkit.machine.clocks import Round
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, summarise
 from perfkit.measurement import figures
 from perfkit.measurement.cell import measure
@@ -160,9 +160,12 @@ def test_a_short_cell_is_watched_long_enough_to_have_a_sample() -> None:
     class Watch:
         asked: tuple[float, float] = (0.0, 0.0)
 
-        def window(self, t0: float, t1: float) -> Any:
+        def window(self, t0: float, t1: float, gpus: int) -> Any:
             self.asked = (t0, t1)
-            return summarise([], t0, t1, None, {})
+            return summarise([], t0, t1, None, {}, gpus)
+
+        def baseline_bytes(self, gpus: int) -> None:
+            del gpus
 
     where, watch = fake_lab(), Watch()
     where.sampler = watch  # type: ignore[assignment]
@@ -181,8 +184,8 @@ class ToldApart:
 
     def stamp(self) -> None: ...
 
-    def finish(self) -> tuple[float, Trace]:
-        return 2.0, Trace((0.5, 1.0, 1.5, 2.0))
+    def finish(self) -> Round:
+        return Round(2.0, Trace((0.5, 1.0, 1.5, 2.0)), host_s=2.01)
 
     def attention(self) -> dict[str, Any]:
         return {"requested": "fmha", "prefill": {"class": "told"}, "decode": {"class": "told"}}
@@ -208,6 +211,7 @@ def test_an_engine_in_a_process_of_its_own_tells_what_nobody_else_sees(
     told = run(case(), fake_lab()).details
     assert told["metrics"]["ttft_s"] == 0.5
     assert told["metrics"]["e2e_s"] == 2.0
+    assert told["samples"]["host_e2e_s"] == [2.01] * 3
     assert told["attention"]["prefill"]["class"] == "told"
     assert told["memory"]["weights_bytes"] == 7
     assert told["memory"]["kv_bytes"] is None
@@ -216,12 +220,10 @@ def test_an_engine_in_a_process_of_its_own_tells_what_nobody_else_sees(
 
 
 def test_the_devices_peak_is_less_what_they_held_before_that_process() -> None:
-    lab = fake_lab()
-    lab.sampler = SimpleNamespace(baseline_bytes=30)  # type: ignore[assignment]
     # NVML's peak was 530: 500 over the session's first reading, 430 over the process's.
-    assert figures._less_earlier(lab, 500, 100) == 430
-    assert figures._less_earlier(lab, 500, None) == 500
-    assert figures._less_earlier(lab, None, 100) is None
+    assert figures._less_earlier(500, 30, 100) == 430
+    assert figures._less_earlier(500, 30, None) == 500
+    assert figures._less_earlier(None, 30, 100) is None
 
 
 def test_no_engine_outlives_an_interrupted_cell(elsewhere: ToldApart) -> None:

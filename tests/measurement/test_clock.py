@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perfkit.machine.clocks import Round
 from perfkit.measurement.clock import DeviceClock
 from perfkit.metrics import Trace
 
@@ -21,9 +22,9 @@ class FakeDevice:
 
     def stamp(self) -> None: ...
 
-    def finish(self) -> tuple[float, Trace]:
+    def finish(self) -> Round:
         seconds, tokens = next(self._rounds)
-        return seconds, Trace(tokens)
+        return Round(seconds, Trace(tokens))
 
 
 def test_pytest_benchmark_sees_device_time_alone() -> None:

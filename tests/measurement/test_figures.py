@@ -30,8 +30,8 @@ def test_two_gpus_have_two_ceilings_and_two_processes_on_a_cpu_one() -> None:
 def test_what_processes_tell_of_their_memory_stands_for_perfkits_own() -> None:
     measured = figures.Measured((), (), (), None, ("none", "none"), ("none", "none"), 1.0)
     absent: dict[str, str] = {}
-    row = figures._memory(fake_lab(), measured, {"peak_rss_bytes": 7}, absent)
+    row = figures._memory(CASE, fake_lab(), measured, {"peak_rss_bytes": 7}, absent)
     assert row["peak_rss_bytes"] == 7
     assert "peak_rss_bytes" not in absent
     assert "peak_device_bytes" in absent
-    assert figures._memory(fake_lab(), measured, {}, absent)["peak_rss_bytes"] is None
+    assert figures._memory(CASE, fake_lab(), measured, {}, absent)["peak_rss_bytes"] is None

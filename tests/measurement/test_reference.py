@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from perfkit.backends.torch_eager import EagerEngine
 from perfkit.cases import Case
 from perfkit.inputs import models
 from perfkit.inputs.prompts import PromptSet, read
-from perfkit.measurement.reference import References, relative_l2
+from perfkit.measurement.reference import Reference, References, divergence_gap, relative_l2
 from perfkit.measurement.slot import Slot
 from perfkit.paths import shipped
 from tests.measurement.faults import FAULTS, plant
@@ -89,3 +91,19 @@ def test_the_plans_shapes_share_one_load_of_the_reference() -> None:
     loads = slot.load_s
     references.prepare(plan[1])
     assert slot.load_s == loads
+
+
+def test_the_gap_of_a_free_run_by_hand() -> None:
+    """Token 2 for 0 at the second step of the second prompt: logits 3, 1, -1, rms sqrt(11/3)."""
+    logits = (
+        torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
+        torch.tensor([[5.0, 0.0, 0.0], [3.0, 1.0, -1.0]]),
+    )
+    reference = Reference(torch.tensor([[0, 0], [0, 0]]), logits)
+    same = torch.zeros((4, 2), dtype=torch.int64)
+    assert divergence_gap(same, reference) is None
+    astray = same.clone()
+    astray[3, 1] = 2
+    assert divergence_gap(astray, reference) == pytest.approx(4 / math.sqrt(11 / 3))
+    astray[1, 1] = 1
+    assert divergence_gap(astray, reference) == pytest.approx(4 / math.sqrt(11 / 3))

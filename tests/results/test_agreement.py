@@ -29,3 +29,14 @@ def test_what_is_no_number_never_agrees(bad: float) -> None:
 def test_the_first_difference_over_all_rows() -> None:
     assert agreement.first_difference([[1, 2, 3], [1, 9, 3]], [[1, 2, 3], [1, 2, 3]]) == 1
     assert agreement.first_difference([[1, 2]], [[1, 2]]) is None
+
+
+def test_a_free_run_may_differ_where_tokens_are_nearly_alike_and_nowhere_else() -> None:
+    near = agreement.judge(0.019, 0.01, steps=4, rows=2, first_divergence=3, divergence_gap=0.15)
+    assert near.status == "agrees"
+    far = agreement.judge(0.019, 0.01, steps=4, rows=2, first_divergence=3, divergence_gap=0.17)
+    assert far.status == "diverged"
+    # Eight times the limit of 0.02 is 0.16.
+    assert "at token 3 or later for one 0.17 rms of the logits below, over 0.16" in str(far.reason)
+    nan = agreement.judge(0.01, 0.01, steps=4, rows=2, first_divergence=0, divergence_gap=math.nan)
+    assert nan.status == "diverged"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perfkit.machine.clocks import Round
 from perfkit.metrics import Trace
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class ToldClock:
 
     def __init__(self) -> None:
         """Know of no round yet."""
-        self.told: Trace | None = None
+        self.told: Round | None = None
 
     def submit(self) -> None:
         """Forget the last round."""
@@ -28,11 +29,11 @@ class ToldClock:
     def stamp(self) -> None:
         """Take none: the process did."""
 
-    def finish(self) -> tuple[float, Trace]:
+    def finish(self) -> Round:
         """Return the round that was told of."""
         if self.told is None:
             raise RuntimeError("the engine's process told no times of this round")
-        return self.told.e2e_s, self.told
+        return self.told
 
 
 class ApartEngine:
@@ -75,7 +76,8 @@ class ApartEngine:
             {"new_tokens": new_tokens},
             ids=ids.cpu().numpy(),
         )
-        self.clock.told = Trace(tuple(arrays["tokens_s"].tolist()))
+        trace = Trace(tuple(arrays["tokens_s"].tolist()))
+        self.clock.told = Round(trace.e2e_s, trace, told["host_s"])
         self._notes["times"] = told["times"]
         return torch.from_numpy(arrays["tokens"].copy())
 

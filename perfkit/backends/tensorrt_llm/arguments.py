@@ -107,31 +107,31 @@ def sampling(new_tokens: int) -> dict[str, Any]:
     }
 
 
-def differences(config: EngineConfig, built: dict[str, Any]) -> list[str]:
+def differences(asked: Arguments, built: dict[str, Any]) -> list[str]:
     """Return where an engine's config.json says other than what was asked, in words.
 
     A version that drops an unknown plugin setting in silence shows here.
     """
+    model = built.get("pretrained_config") or {}
     build = built.get("build_config") or {}
     plugin = build.get("plugin_config") or {}
-    mapping = (built.get("pretrained_config") or {}).get("mapping") or {}
-    asked = {
-        "context_fmha": (config.fmha, plugin.get("context_fmha")),
-        "use_paged_context_fmha": (
-            config.paged_context_fmha,
-            plugin.get("use_paged_context_fmha"),
-        ),
-        "use_fp8_context_fmha": (config.fp8_context_fmha, plugin.get("use_fp8_context_fmha")),
-        "tp_size": (config.tp, mapping.get("tp_size")),
+    quantised = model.get("quantization") or {}
+    dtype = asked.llm["dtype"]
+    wanted = {
+        "tp_size": (asked.llm["tensor_parallel_size"], (model.get("mapping") or {}).get("tp_size")),
+        "dtype": (dtype, model.get("dtype")),
+        **{name: (value, build.get(name)) for name, value in (asked.build or {}).items()},
+        **{name: (value, plugin.get(name)) for name, value in (asked.plugin or {}).items()},
         **{
-            size: (getattr(config, size), build.get(size))
-            for size in ("max_batch_size", "max_input_len", "max_seq_len", "max_num_tokens")
+            name: ((asked.quant or {}).get(name), quantised.get(name))
+            for name in ("quant_algo", "kv_cache_quant_algo")
         },
     }
     return [
-        f"{name} asked {wanted!r}, built {found!r}"
-        for name, (wanted, found) in asked.items()
-        if wanted != found
+        f"{name} asked {want!r}, built {found!r}"
+        for name, (want, found) in wanted.items()
+        # "auto" is written as what it came to.
+        if want != found and not (want == "auto" and found == dtype)
     ]
 
 

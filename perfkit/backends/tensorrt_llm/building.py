@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from perfkit.inputs.checkpoint import digest, whole
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from perfkit.backends.tensorrt_llm.arguments import Arguments
     from perfkit.backends.tensorrt_llm.config import EngineConfig
     from perfkit.backends.tensorrt_llm.versions import Api
     from perfkit.machine.identity import Gpu
@@ -53,31 +55,39 @@ def engine(
     weights = f"{config.weights}:{digest(model)}" + (":logits" if logits else "")
     key = config.key(api.version, gpu.name, gpu.compute_capability, weights)
     place = cache / "engines" / key
+    asked = to_build(api, config, str(model), logits=logits)
     cached = (place / _NOTE).is_file()
     if not cached:
+        # Whole engines have the note; without it this is none.
+        shutil.rmtree(place, ignore_errors=True)
         with whole(place) as made:
-            note = _build(api, config, model, made, limits or Limits(), logits=logits)
+            note = _build(api, config, asked, made, limits or Limits())
             (made / _NOTE).write_text(json.dumps(note, indent=1))
+    try:
+        _look_through(asked, place)
+    except ApartError as error:
+        shutil.rmtree(place, ignore_errors=True)
+        raise ApartError(error.verdict, f"{error}; removed, so that it is built anew") from None
     note = json.loads((place / _NOTE).read_text(encoding="utf-8"))
-    _look_through(config, place)
     return Built(place, float(note["build_s"]), cached)
 
 
 def _build(
-    api: Api, config: EngineConfig, model: Path, made: Path, limits: Limits, *, logits: bool
+    api: Api, config: EngineConfig, asked: Arguments, made: Path, limits: Limits
 ) -> dict[str, Any]:
     start = time.monotonic()
-    process = EngineProcess(command(), environment(), limits)
+    process = EngineProcess(command(config.tp), environment(), limits, logs.failure)
     try:
-        arguments = to_build(api, config, str(model), logits=logits)
-        process.call(
-            "build", limits.build_s, {"arguments": arguments.to_json(), "folder": str(made)}
-        )
+        process.call("build", limits.build_s, {"arguments": asked.to_json(), "folder": str(made)})
         took = time.monotonic() - start
         log = process.read_log()
     finally:
         process.close()
-    _look_through(config, made)
+    fell_back = logs.fell_back(log)
+    if config.fmha and fell_back is not None:
+        # Said as an engine is built, and not again by those that load it.
+        raise ApartError("unsupported", f"asked for fused attention, the build says: {fell_back}")
+    _look_through(asked, made)
     return {
         "build_s": took,
         "version": api.version,
@@ -87,19 +97,19 @@ def _build(
     }
 
 
-def _look_through(config: EngineConfig, place: Path) -> None:
+def _look_through(asked: Arguments, place: Path) -> None:
     """Raise ApartError where config.json says that something else was built."""
     try:
         built = json.loads((place / "config.json").read_text(encoding="utf-8"))
-        wrong = differences(config, built)
+        wrong = differences(asked, built)
     except (OSError, ValueError, AttributeError) as error:
         raise ApartError("crash", f"{place / 'config.json'} is no engine config: {error}") from None
     if wrong:
         raise ApartError("unsupported", f"built otherwise than asked: {'; '.join(wrong)}")
     missing = [
         name
-        for name in (f"rank{rank}.engine" for rank in range(config.tp))
+        for name in (f"rank{rank}.engine" for rank in range(asked.llm["tensor_parallel_size"]))
         if not (place / name).is_file()
     ]
     if missing:
-        raise ApartError("crash", f"{place} lacks {', '.join(missing)}: remove it and build again")
+        raise ApartError("crash", f"{place} lacks {', '.join(missing)}")

@@ -58,6 +58,8 @@ class EngineConfig(BaseModel):
             raise ValueError("fp8 from full weights needs a calibration: use weights 'dummy'")
         if self.fp8_context_fmha and self.precision != "fp8":
             raise ValueError(f"fp8_context_fmha needs precision fp8, got {self.precision}")
+        if self.precision == "fp8" and self.paged_context_fmha and not self.fp8_context_fmha:
+            raise ValueError("an fp8 cache with paged_context_fmha needs fp8_context_fmha too")
         if not self.fmha and (self.paged_context_fmha or self.fp8_context_fmha):
             raise ValueError("fmha false needs paged_context_fmha and fp8_context_fmha false")
         if self.max_num_tokens < self.max_input_len:

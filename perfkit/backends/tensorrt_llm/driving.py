@@ -61,22 +61,21 @@ def config_for(case: Case) -> EngineConfig:
     return for_case(case)
 
 
-def uncheckable(case: Case, source: ModelSource) -> str | None:
+def uncheckable(config: EngineConfig, source: ModelSource) -> str | None:
     """Return why outputs cannot be compared: made-up weights are nobody else's."""
-    if source.path is None and config_for(case).weights == "dummy":
+    if source.path is None and config.weights == "dummy":
         return "dummy weights: TensorRT-LLM makes up its own, so no outputs can be compared"
     return None
 
 
-def model_folder(case: Case, source: ModelSource, device: str) -> Path:
-    """Return the folder of the case's model, made if the cache has none."""
-    config = config_for(case)
+def model_folder(config: EngineConfig, source: ModelSource, device: str) -> Path:
+    """Return the folder of a config's model, made if the cache has none."""
     return checkpoint.folder(
         source,
         device,
         cache(),
         dummy=config.weights == "dummy",
-        fp8=case.precision == "fp8",
+        fp8=config.precision == "fp8",
     )
 
 
@@ -86,7 +85,9 @@ def started(arguments: Arguments, pool: int) -> tuple[EngineProcess, float]:
     Raises ApartError for what keeps it from loading, and for a KV pool smaller than ``pool``.
     """
     start = time.monotonic()
-    process = EngineProcess(command(), environment(), LIMITS)
+    process = EngineProcess(
+        command(arguments.llm["tensor_parallel_size"]), environment(), LIMITS, logs.failure
+    )
     try:
         process.call("load", LIMITS.load_s, {"arguments": arguments.to_json()})
         _whole_pool(process.read_log(), pool)
@@ -114,14 +115,18 @@ def opened(
     pool: int,
     case: Case,
     notes: Mapping[str, object],
+    seen_by: str | None,
     logits: Callable[[torch.Tensor, torch.Tensor], Iterator[torch.Tensor]] | None = None,
 ) -> ApartEngine:
-    """Return the engine of a case: its worker started, and what the log says as it is asked."""
+    """Return the engine of a case: its worker started, and what the log says as it is asked.
+
+    ``seen_by`` says what shows that the attention asked for is the engine's, None if nothing does.
+    """
     before = used_in_all(gpu.uuid for gpu in gpus()[: case.tp])
     process, load_s = started(arguments, pool)
 
     def attention() -> dict[str, Any]:
-        return _attention(case, process.read_log())
+        return _attention(case, process.read_log(), seen_by)
 
     def memory() -> dict[str, object]:
         return {
@@ -130,12 +135,12 @@ def opened(
             **logs.memory(process.read_log(), case.tp),
         }
 
-    told = {**notes, "llm_load_s": load_s, "kv_pool_tokens": pool, "compiled": False}
+    told = {**notes, "llm_load_s": load_s, "kv_pool_tokens": pool}
     return ApartEngine(process, told, attention, memory, logits)
 
 
-def _attention(case: Case, log: str) -> dict[str, Any]:
-    """Return requested against effective attention, by the log alone: no kernel is named there."""
+def _attention(case: Case, log: str, seen_by: str | None) -> dict[str, Any]:
+    """Return requested against effective attention; no kernel is profiled in that process."""
     fell_back = logs.fell_back(log)
     if case.fused and fell_back is not None:
         raise ApartError(
@@ -145,7 +150,7 @@ def _attention(case: Case, log: str) -> dict[str, Any]:
     phase: dict[str, object] = {"attention_kernels": {}, "top_kernels": {}, "launches": None}
     return {
         "requested": case.attention,
-        "source": "engine config and log",
-        "prefill": {"class": ran, **phase},
-        "decode": {"class": "trtllm-decode", **phase},
+        "source": seen_by or "not profiled; no fallback in the log",
+        "prefill": {"class": ran if seen_by else "unknown", **phase},
+        "decode": {"class": "trtllm-decode" if seen_by else "unknown", **phase},
     }

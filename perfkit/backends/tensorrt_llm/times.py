@@ -7,22 +7,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Request:
-    """One request as the client saw it, in seconds of one clock.
+    """One request as the client saw it, in seconds of the client's clock.
 
-    ``tokens_s[k]`` is when token k was seen (tokens of one step alike). ``first_s`` and ``last_s``
-    are the executor's first and last token since the request's arrival there, None if not told.
+    ``tokens_s[k]`` is when token k was seen (tokens of one step alike). ``told`` are the executor's
+    arrival, first and last token in seconds of its steady clock, None where it tells none.
     """
 
     submitted_s: float
     tokens_s: tuple[float, ...]
-    first_s: float | None = None
-    last_s: float | None = None
+    told: tuple[float, float, float] | None = None
+
+    @property
+    def one_clock(self) -> bool:
+        """Whether the executor's clock is the client's: each moment stands where it must."""
+        if self.told is None:
+            return False
+        arrival, first, last = self.told
+        return (
+            self.submitted_s <= arrival and first <= self.tokens_s[0] and last <= self.tokens_s[-1]
+        )
 
 
 def sources(requests: list[Request]) -> dict[str, str]:
     """Say where first, last and the other token times come from."""
-    told = all(one.first_s is not None and one.last_s is not None for one in requests)
-    end = "request metrics" if told else "client, streaming"
+    if all(one.one_clock for one in requests):
+        end = "request metrics"
+    elif all(one.told is not None for one in requests):
+        end = "request metrics since arrival at the executor: the way there is left out"
+    else:
+        end = "client, streaming"
     return {"first_token": end, "last_token": end, "other_tokens": "client, streaming"}
 
 
@@ -34,8 +47,9 @@ def batch_times(requests: list[Request]) -> tuple[float, ...]:
     delivered.
     """
     start = min(one.submitted_s for one in requests)
-    told = all(one.first_s is not None and one.last_s is not None for one in requests)
-    rows = [_told(one) if told else one.tokens_s for one in requests]
+    told = all(one.told is not None for one in requests)
+    same = all(one.one_clock for one in requests)
+    rows = [_told(one, same=same) if told else one.tokens_s for one in requests]
     latest = (max(step) - start for step in zip(*rows, strict=True))
     times: list[float] = []
     for moment in latest:
@@ -43,10 +57,15 @@ def batch_times(requests: list[Request]) -> tuple[float, ...]:
     return tuple(times)
 
 
-def _told(one: Request) -> tuple[float, ...]:
-    assert one.first_s is not None  # noqa: S101  (its caller has looked)
-    assert one.last_s is not None  # noqa: S101
-    first, last = one.submitted_s + one.first_s, one.submitted_s + one.last_s
+def _told(one: Request, *, same: bool) -> tuple[float, ...]:
+    """Return a request's token times, first and last by the executor, on the client's clock.
+
+    Where its clock is another (not ``same``), its arrival stands for the client's submission.
+    """
+    assert one.told is not None  # noqa: S101  (its caller has looked)
+    arrival, first, last = one.told
+    moved = 0.0 if same else one.submitted_s - arrival
+    first, last = first + moved, last + moved
     late = one.tokens_s[0] - first
     between = [min(max(seen - late, first), last) for seen in one.tokens_s[1:-1]]
     return (first, *between, last)[: len(one.tokens_s)]

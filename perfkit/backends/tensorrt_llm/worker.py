@@ -58,7 +58,9 @@ class Worker:
         """Stream all rows of ``ids`` (B, P) at once: ``tokens`` (B, N) and ``tokens_s`` (N,)."""
         new_tokens = header["new_tokens"]
         prompts = arrays["ids"].tolist()
+        start = time.perf_counter()
         done = self._loop.run_until_complete(_all(self._llm, prompts, sampling(new_tokens)))
+        host_s = time.perf_counter() - start
         tokens = [found for found, _ in done]
         for row, found in enumerate(tokens):
             if len(found) != new_tokens:
@@ -66,7 +68,7 @@ class Worker:
                     f"request {row} returned {len(found)} tokens, expected {new_tokens}"
                 )
         requests = [request for _, request in done]
-        return {"times": sources(requests)}, {
+        return {"times": sources(requests), "host_s": host_s}, {
             "tokens": np.array(tokens, dtype=np.int64),
             "tokens_s": np.array(batch_times(requests), dtype=np.float64),
         }
@@ -131,23 +133,21 @@ async def _one(llm: Any, prompt: list[int], table: dict[str, Any]) -> tuple[list
         # The list grows in place, and a step may bring several.
         seen += [now] * (len(completion.token_ids) - len(seen))
         tokens = list(completion.token_ids)
-    first, last = _told(completion)
-    return tokens, Request(submitted, tuple(seen), first, last)
+    return tokens, Request(submitted, tuple(seen), _told(completion))
 
 
-def _told(completion: Any) -> tuple[float | None, float | None]:
-    """Return the executor's first and last token, seconds since arrival; None where it is mute."""
+def _told(completion: Any) -> tuple[float, float, float] | None:
+    """Return the executor's arrival, first and last token in seconds; None where it is mute."""
     metrics = getattr(completion, "request_perf_metrics", None)
     timing = getattr(metrics, "timing_metrics", None)
     if timing is None:
-        return None, None
-    arrival, first, last = (
-        getattr(timing, name, None) for name in ("arrival_time", "first_token_time",
-                                                 "last_token_time")
-    )  # fmt: skip
-    if arrival is None or first is None or last is None or not arrival < first <= last:
-        return None, None
-    return (first - arrival).total_seconds(), (last - arrival).total_seconds()
+        return None
+    names = ("arrival_time", "first_token_time", "last_token_time")
+    moments = [getattr(timing, name, None) for name in names]
+    if any(moment is None for moment in moments):
+        return None
+    arrival, first, last = (moment.total_seconds() for moment in moments if moment is not None)
+    return (arrival, first, last) if arrival < first <= last else None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 import traceback
 from datetime import timedelta
 from functools import partial
@@ -103,10 +104,12 @@ class Rank:
         self._last = ids
         clock = round_clock(self._device, new_tokens)
         self._together()
+        start = time.perf_counter()
         clock.submit()
         tokens = self._ready().generate(ids, new_tokens, clock.stamp)
-        _, trace = clock.finish()
-        return {"times": self._times()}, {
+        trace = clock.finish().trace
+        host_s = time.perf_counter() - start
+        return {"times": self._times(), "host_s": host_s}, {
             "tokens": tokens.cpu().numpy(),
             "tokens_s": np.array(trace.tokens_s, dtype=np.float64),
         }

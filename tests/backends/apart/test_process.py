@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from perfkit.backends.apart.process import EngineProcess, Limits
 from perfkit.backends.engine import ApartError
-from perfkit.machine.processes import marked
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from perfkit.machine.guard import marked
 
 LIMITS = Limits(start_s=20, call_s=20, end_s=0.5)
 ANSWERS = """
@@ -116,7 +115,62 @@ def test_a_hang_as_it_ends_costs_a_moment_and_leaves_nobody(process: EngineProce
     process.close()
     assert time.monotonic() - start < 10
     assert gone(pid)
-    assert marked(process._mark) == []
+    assert marked(process.mark) == []
+
+
+def test_a_busy_process_is_not_waited_for(process: EngineProcess) -> None:
+    """As after Ctrl-C: whoever interrupted a call does not wait for its answer."""
+    process._busy = True
+    start = time.monotonic()
+    process.close()
+    assert time.monotonic() - start < LIMITS.end_s
+
+
+OWNER = """
+import sys, time
+from perfkit.backends.apart.process import EngineProcess, Limits
+process = EngineProcess([sys.executable, sys.argv[1]], {}, Limits())
+print(process.call("orphan", 20)[0]["pid"], process.log.parent, process.mark, flush=True)
+time.sleep(600)
+"""
+
+
+def test_nothing_outlives_a_perfkit_that_is_killed(tmp_path: Path) -> None:
+    """Not even what has left for a session of its own, as MPI's ranks have."""
+    (tmp_path / "engine.py").write_text(ANSWERS)
+    asked = [sys.executable, "-c", OWNER, str(tmp_path / "engine.py")]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid, folder, mark = owner.stdout.readline().split()
+        owner.kill()
+    assert gone(int(pid))
+    deadline = time.monotonic() + 10
+    while (marked(mark) or Path(folder).exists()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert marked(mark) == []
+    assert not Path(folder).exists()
+
+
+@pytest.mark.parametrize("command", ["nobody-has-this", "/etc/hostname"])
+def test_a_command_that_cannot_be_started(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ApartError, match=f"cannot start {command}: "):
+        EngineProcess([command], {}, LIMITS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_temporary_folder_still_holds_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 90)
+    deep.mkdir()
+    (tmp_path / "engine.py").write_text(ANSWERS)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    made = EngineProcess([sys.executable, str(tmp_path / "engine.py")], {}, LIMITS)
+    assert made.call("double", 20, {"word": "x"}, numbers=np.zeros(1))[0] == {"said": "xx"}
+    made.close()
 
 
 def test_a_process_that_never_answers() -> None:

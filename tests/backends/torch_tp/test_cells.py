@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from perfkit.cases import Case
-from perfkit.machine.processes import MARK, marked
+from perfkit.machine.guard import marked
 from perfkit.measurement.cell import measure
 from tests.measurement.fake_backend import fake_lab
 
@@ -76,7 +76,7 @@ def test_a_rank_that_dies_is_a_crash_and_leaves_nothing() -> None:
 
     def shoot() -> None:
         victim = a_rank(1)
-        marks.add(psutil.Process(victim).environ()[MARK])
+        marks.add(f"{NAME}={psutil.Process(victim).environ()[NAME]}")
         os.kill(victim, signal.SIGKILL)
 
     result = run(CASE, shoot)
@@ -86,6 +86,7 @@ def test_a_rank_that_dies_is_a_crash_and_leaves_nothing() -> None:
     assert marked(mark) == []
 
 
+NAME = "PERFKIT_STARTED_BY"
 ORPHANED = """
 import sys, time
 from perfkit.backends import torch_eager
@@ -93,7 +94,7 @@ from perfkit.cases import Case
 from perfkit.inputs import models
 case = Case.parse(sys.argv[1])
 engine = torch_eager.build(torch_eager.load(case, models.find(case.model), "cpu"), case)
-print(engine._process._mark, flush=True)
+print(engine._process.mark, flush=True)
 time.sleep(60)
 """
 

@@ -64,7 +64,7 @@ def test_two_ranks_give_one_devices_tokens_and_logits(ranks: ApartEngine) -> Non
 
 def test_they_tell_their_times_kernels_and_memory(ranks: ApartEngine) -> None:
     ranks.generate(IDS, 5, nothing)
-    seconds, trace = ranks.clock.finish()
+    seconds, trace, _ = ranks.clock.finish()
     assert len(trace.tokens_s) == 5
     assert 0 < trace.ttft_s < trace.e2e_s == seconds
     assert "2 processes share this host's cores" in str(ranks.notes["times"])

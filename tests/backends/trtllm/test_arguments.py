@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -84,24 +84,42 @@ def test_the_kv_pool_is_whole_blocks_and_one_to_spare() -> None:
     assert arguments.kv_tokens(served, 1, 577) == (10 + 1) * 64
 
 
-def test_what_was_built_is_held_against_what_was_asked() -> None:
-    asked = config()
-    plugin = {"context_fmha": True, "use_paged_context_fmha": False, "use_fp8_context_fmha": False}
-    sizes = {"max_batch_size": 8, "max_input_len": 2048, "max_seq_len": 2176,
-             "max_num_tokens": 8192}  # fmt: skip
-    built = {
-        "pretrained_config": {"mapping": {"tp_size": 1}},
-        "build_config": {**sizes, "plugin_config": plugin},
+def built_as(made: arguments.Arguments) -> dict[str, Any]:
+    """Return the config.json of an engine that is what was asked."""
+    return {
+        "pretrained_config": {
+            "mapping": {"tp_size": made.llm["tensor_parallel_size"]},
+            "dtype": made.llm["dtype"],
+            "quantization": made.quant or {"quant_algo": None, "kv_cache_quant_algo": None},
+        },
+        "build_config": {**(made.build or {}), "plugin_config": dict(made.plugin or {})},
     }
+
+
+def test_what_was_built_is_held_against_what_was_asked() -> None:
+    asked = arguments.to_build(api("1.2.0rc2"), config(), "/m", logits=False)
+    built = built_as(asked)
     assert arguments.differences(asked, built) == []
-    plugin["use_paged_context_fmha"] = True
-    sizes["max_num_tokens"] = 2048
-    built["build_config"] = {**sizes, "plugin_config": plugin}
+    built["build_config"]["plugin_config"] |= {
+        "use_paged_context_fmha": True, "gemm_plugin": "bfloat16",
+    }  # fmt: skip
+    built["build_config"]["max_num_tokens"] = 2048
     assert arguments.differences(asked, built) == [
-        "use_paged_context_fmha asked False, built True",
         "max_num_tokens asked 8192, built 2048",
+        "use_paged_context_fmha asked False, built True",
     ]
-    assert len(arguments.differences(asked, {})) == 8
+
+
+def test_quantisation_that_was_dropped_or_slipped_in_is_seen() -> None:
+    fp8 = arguments.to_build(api("1.2.0rc2"), config("llama2_7b_fp8"), "/m", logits=False)
+    plain = arguments.to_build(api("1.2.0rc2"), config(), "/m", logits=False)
+    assert arguments.differences(fp8, built_as(fp8)) == []
+    dropped = built_as(fp8)
+    dropped["pretrained_config"]["quantization"] = {}
+    assert len(arguments.differences(fp8, dropped)) == 2
+    slipped = built_as(plain)
+    slipped["pretrained_config"]["quantization"] = fp8.quant
+    assert len(arguments.differences(plain, slipped)) == 2
 
 
 def test_the_contract_is_named_and_its_gaps_stand_in_the_docs() -> None:

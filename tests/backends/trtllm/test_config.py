@@ -55,6 +55,10 @@ def test_the_two_arms_differ_in_fused_attention_alone() -> None:
         ({"fmha": False, "paged_context_fmha": True}, "fmha false needs paged_context_fmha"),
         ({"fp8_context_fmha": True}, "fp8_context_fmha needs precision fp8"),
         ({"precision": "fp8"}, "needs a calibration"),
+        (
+            {"precision": "fp8", "weights": "dummy", "paged_context_fmha": True},
+            "needs fp8_context_fmha too",
+        ),
         ({"precision": "int4"}, "unknown precision 'int4'"),
         ({"model": "llama2-8b"}, "unknown model 'llama2-8b'"),
         ({"weights": "checkpoint"}, "needs a model local:NAME"),

@@ -25,6 +25,27 @@ def test_the_ranks_of_one_engine_add_up() -> None:
     assert logs.memory(ENGINE + ENGINE, 2)["weights_bytes"] == 2 * 6214 * MIB
 
 
+def test_ranks_that_stay_mute_leave_no_sum() -> None:
+    assert logs.memory(ENGINE, 2)["weights_bytes"] == "the log names the engine of 1 of 2 ranks"
+    assert "of 1 of 2 ranks" in str(logs.memory(ENGINE, 2)["workspace_bytes"])
+
+
+def test_a_pool_too_small_for_two_decimals_is_still_one() -> None:
+    log = "[MemUsageChange] Allocated 0.00 GiB for max tokens in paged KV cache (64).\n"
+    assert logs.memory(log, 1)["kv_bytes"] == 0
+    assert logs.memory(log, 1)["kv_tokens"] == 64
+
+
+def test_the_cause_of_an_end_is_found_above_its_last_words() -> None:
+    log = (
+        "[TensorRT-LLM][ERROR] Assertion failed: x\n"
+        "CUDA runtime error in cudaMalloc: out of memory\nmpirun noticed something\nAborted\n"
+    )
+    assert logs.failure(log) == "CUDA runtime error in cudaMalloc: out of memory"
+    assert logs.failure("[TensorRT-LLM][ERROR] bad\nAborted\n") == "[TensorRT-LLM][ERROR] bad"
+    assert logs.failure("Aborted\n") is None
+
+
 def test_a_pool_that_was_resized_counts_at_its_last_size() -> None:
     log = ENGINE + "[TensorRT-LLM][INFO] Final KV cache size after resize: 0.56 GiB\n"
     assert logs.memory(log, 1)["kv_bytes"] == round(0.56 * GIB)
@@ -32,7 +53,7 @@ def test_a_pool_that_was_resized_counts_at_its_last_size() -> None:
 
 def test_a_log_without_sizes_says_what_it_lacks() -> None:
     found = logs.memory("[TensorRT-LLM] TensorRT-LLM version: 0.12.0\n", 1)
-    assert found["weights_bytes"] == "the log names no size of the weights"
+    assert found["weights_bytes"] == "the log names no engine"
     assert all(isinstance(value, str) for value in found.values())
     assert logs.kv_tokens("") is None
 

@@ -21,7 +21,8 @@ from perfkit.errors import UsageError
 from perfkit.inputs import models
 from perfkit.machine.identity import Gpu
 from tests.backends.trtllm.conftest import GPU
-from tests.backends.trtllm.test_whole_path import CASE, run
+from tests.backends.trtllm.test_whole_path import CASE, EVERY, run
+from tests.tensorrt_llm.contract import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ def failure(call: Callable[[], object]) -> ApartError:
     ("trouble", "verdict", "words"),
     [
         ("build-killed", "oom", "build: the system killed the engine's process (SIGKILL)"),
+        ("build-fallback", "unsupported", "the build says: Fall back to unfused MHA"),
         ("build-wrong", "unsupported", "built otherwise than asked: context_fmha asked True, "),
     ],
 )
@@ -101,7 +103,8 @@ def test_an_engine_is_built_once_and_its_files_are_looked_through(
         engine.release()
     (folder,) = (tmp_path / "cache/engines").iterdir()
     (folder / "rank0.engine").unlink()
-    assert "lacks rank0.engine: remove it and build again" in str(failure(opened))
+    assert "lacks rank0.engine; removed, so that it is built anew" in str(failure(opened))
+    opened().release()
 
 
 def test_too_few_tokens_are_a_crash(trtllm: Callable[..., None]) -> None:
@@ -111,6 +114,16 @@ def test_too_few_tokens_are_a_crash(trtllm: Callable[..., None]) -> None:
     engine.release()
     assert error.verdict == "crash"
     assert "request 0 returned 5 tokens, expected 6" in str(error)
+
+
+def test_tokens_that_do_not_follow_from_the_logits_are_diverged(
+    trtllm: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The logits come from a twin: what is measured is held against them by its own tokens."""
+    trtllm(NEWEST, "garbage")
+    result = run(CASE, monkeypatch)
+    assert result.verdict == "diverged"
+    assert str(result.reason).startswith("the logits agree, but the free run leaves")
 
 
 def test_metrics_that_stay_empty_leave_the_clients_clock(trtllm: Callable[..., None]) -> None:
@@ -156,8 +169,11 @@ def test_a_hang_in_mpi_ends_in_time_with_a_verdict(
     assert str(error).startswith("build: no answer within 1.5 s")
 
 
-def test_two_ranks_are_started_and_ended(trtllm: Callable[..., None], tmp_path: Path) -> None:
-    trtllm("1.0.0rc4")
+@pytest.mark.parametrize("version", EVERY)
+def test_two_ranks_are_started_and_ended(
+    version: str, trtllm: Callable[..., None], tmp_path: Path
+) -> None:
+    trtllm(version)
     engine = opened(CASE.but(tp=2))
     alone = opened()
     assert torch.equal(tokens(engine), tokens(alone))
@@ -165,6 +181,33 @@ def test_two_ranks_are_started_and_ended(trtllm: Callable[..., None], tmp_path: 
     engine.release()
     alone.release()
     assert len(list((tmp_path / "cache/engines").glob("*-tp2-*/rank*.engine"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("trouble", "verdict"),
+    [("build-killed", "oom"), ("build-fallback", "unsupported"), ("mpi-hang", "timeout")],
+)
+def test_every_version_fails_in_the_same_words(
+    version: str,
+    trouble: str,
+    verdict: str,
+    trtllm: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trtllm(version, trouble)
+    monkeypatch.setattr(driving, "LIMITS", Limits(build_s=3, end_s=0.2))
+    assert failure(lambda: opened(CASE.but(tp=2))).verdict == verdict
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_is_counted(version: str, trtllm: Callable[..., None]) -> None:
+    trtllm(version, "count")
+    engine = opened()
+    assert failure(lambda: tokens(engine)).verdict == "crash"
+    engine.release()
 
 
 def test_under_a_launcher_the_other_ranks_are_its_own(

@@ -14,7 +14,9 @@ class LLM:
         ranks = given.get("tensor_parallel_size", 1)
         folder, self._gathers = Path(model), False
         told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self._tp, self._build = ranks, None
+        self._tp, self._build, self._dtype = ranks, None, given.get("dtype")
+        quant = given.get("quant_config")
+        self._quant = {name: algo.name for name, algo in vars(quant).items()} if quant else {}
         if "pretrained_config" in told and "build_config" in told:
             source, load_format = self._loaded(folder, told, ranks)
         else:
@@ -39,6 +41,8 @@ class LLM:
     def _built(self, build):
         if "build-killed" in TROUBLE:
             kill()
+        if "build-fallback" in TROUBLE:
+            say("Fall back to unfused MHA because of unsupported data type.", "WARNING")
         if "build-wrong" in TROUBLE:
             build.plugin_config.context_fmha = not build.plugin_config.context_fmha
         plugin = build.plugin_config
@@ -50,8 +54,8 @@ class LLM:
         folder = Path(folder)
         build = dict(self._build.__dict__, plugin_config=self._build.plugin_config.__dict__)
         mapping = {"world_size": self._tp, "tp_size": self._tp, "pp_size": 1}
-        told = {"version": VERSION, "pretrained_config": {"mapping": mapping},
-                "build_config": build}  # fmt: skip
+        pretrained = {"mapping": mapping, "dtype": self._dtype, "quantization": self._quant}
+        told = {"version": VERSION, "pretrained_config": pretrained, "build_config": build}
         (folder / "config.json").write_text(json.dumps(told), encoding="utf-8")
         engine = json.dumps({"source": str(self._source), "load_format": self._load_format})
         for rank in range(self._tp):
