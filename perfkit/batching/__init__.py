@@ -1,0 +1,1 @@
+"""Request batching: arrivals, policies, service times, and the theory they are held against."""

@@ -1,0 +1,72 @@
+"""``perfkit batching``: fit service times to our own results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from perfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from perfkit.batching.service import Error, Service
+
+batching = typer.Typer(help="Simulate request batching.", no_args_is_help=True)
+_ARM = "Of which cells: as in backend=torch-eager; repeatable."
+
+
+@batching.callback()
+def _group() -> None:
+    """Keep ``fit`` a command of a group."""
+
+
+@batching.command()
+def fit(
+    files: Annotated[list[Path], typer.Argument(help="Result files of one machine.")],
+    arm: Annotated[list[str] | None, typer.Option(help=_ARM)] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the fit to this JSON file.")] = None,
+) -> None:
+    """Fit service times to measured cells, and say how far off it is for cells it has not seen."""
+    import json
+
+    from perfkit.batching import service
+    from perfkit.results.store import check_writable, measured, read, write_whole
+
+    documents = [measured(read(path), path) for path in files]
+    found = service.samples(documents, dict(_pair(one) for one in arm or []))
+    fitted = service.fit(found)
+    for line in _lines(fitted, len(found)):
+        typer.echo(line)
+    if output is not None:
+        check_writable(output.parent)
+        write_whole(output, json.dumps(fitted.to_json(), indent=1) + "\n")
+        typer.echo(output)
+
+
+def _pair(text: str) -> tuple[str, str | int]:
+    name, equals, value = text.partition("=")
+    names = ("backend", "model", "precision", "attention", "tp")
+    if not equals or name not in names:
+        raise UsageError(f"--arm {text}: expected NAME=VALUE with one of {', '.join(names)}")
+    return name, int(value) if name == "tp" and value.isdigit() else value
+
+
+def _lines(fitted: Service, cells: int) -> list[str]:
+    reach = f"batch {fitted.batch:g}, prompt {fitted.prompt_len:g}, {fitted.context:g} tokens"
+    c0, c1, c2 = fitted.prefill
+    c3, c4, c5 = fitted.step
+    prefill = f"{c0 * 1e3:.4g} ms + {c1 * 1e6:.4g} us * b * P + {c2 * 1e9:.4g} ns * b * P^2"
+    step = f"{c3 * 1e3:.4g} ms + {c4 * 1e6:.4g} us * b + {c5 * 1e9:.4g} ns * b * context"
+    return [
+        f"{cells} cells, up to {reach}",
+        f"prefill = {prefill}{_unseen(fitted.prefill_error)}",
+        f"step = {step}{_unseen(fitted.step_error)}",
+    ]
+
+
+def _unseen(error: Error | None) -> str:
+    """Return what a fit is worth: each cell by a fit to the others."""
+    if error is None:
+        return ""
+    return f"; unseen cells: off by {error.mean:.1%} in the mean, {error.worst:.1%} at worst"
