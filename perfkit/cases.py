@@ -33,6 +33,7 @@ _ID = re.compile(
     r"(?P<backend>[^/]+)/(?P<model>[^/]+)/(?P<precision>[^/]+)/(?P<attention>[^/]+)"
     r"/b(?P<batch>\d+)/p(?P<prompt_len>\d+)/n(?P<new_tokens>\d+)/tp(?P<tp>\d+)"
 )
+_COUNTS = {"batch", "prompt_len", "new_tokens", "tp"}
 _EXAMPLE = "torch-compile/llama2-7b/bf16/fmha/b8/p512/n128/tp1"
 
 
@@ -50,10 +51,10 @@ class Case(BaseModel):
     model: str
     precision: str
     attention: str = "fmha"
-    batch: int = Field(ge=1)
-    prompt_len: int = Field(ge=1)
-    new_tokens: int = Field(ge=1)
-    tp: int = Field(default=1, ge=1)
+    batch: int = Field(ge=1, strict=True)
+    prompt_len: int = Field(ge=1, strict=True)
+    new_tokens: int = Field(ge=1, strict=True)
+    tp: int = Field(default=1, ge=1, strict=True)
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -103,7 +104,10 @@ class Case(BaseModel):
         match = _ID.fullmatch(text)
         if match is None:
             raise UsageError(f"not a case id: {text!r}; expected the form {_EXAMPLE}")
-        return make_case(match.groupdict(), text)
+        fields = {
+            name: int(part) if name in _COUNTS else part for name, part in match.groupdict().items()
+        }
+        return make_case(fields, text)
 
 
 def check_positions(case: Case, positions: int) -> None:

@@ -122,3 +122,13 @@ def test_an_empty_matrix_and_bad_toml_are_said() -> None:
 def test_the_matrices_that_come_along_expand(name: str, cells: int) -> None:
     path = matrices()[name]
     assert len(Matrix.parse(path.read_text(encoding="utf-8"), name).cases()) == cells
+
+
+@pytest.mark.parametrize("batch", ["true", "2.0", '"2"'])
+def test_a_count_is_a_whole_number_and_nothing_like_it(batch: str) -> None:
+    text = (
+        'device = "cpu"\n[axes]\nbackend = ["torch-eager"]\nmodel = ["llama-tiny"]\n'
+        f'precision = ["fp32"]\nbatch = [{batch}]\nprompt_len = [8]\nnew_tokens = [2]\n'
+    )
+    with pytest.raises(UsageError, match="batch: Input should be a valid integer"):
+        Matrix.parse(text, "m.toml").cases("m.toml")
