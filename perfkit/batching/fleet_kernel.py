@@ -1,0 +1,146 @@
+"""The kernel of ``fleet``: servers under one clock, each advanced when it is looked at."""
+
+import numpy as np
+from numba import njit
+
+RANDOM, ROUND_ROBIN, SHORTEST = 0, 1, 2
+
+
+@njit(cache=True)
+def _advance(
+    r,
+    until,
+    waiting,
+    oldest,
+    following,
+    free_s,
+    serving,
+    arrival,
+    tau,
+    most,
+    delay,
+    dispatch,
+    finish,
+):
+    """Do all dispatches of replica ``r`` before ``until``; one at that instant waits for arrivals."""
+    while waiting[r] > 0:
+        start = free_s[r]
+        if waiting[r] < most:
+            start = max(start, arrival[oldest[r]] + delay)
+        if start >= until:
+            break
+        _dispatch(
+            r, start, waiting, oldest, following, free_s, serving, tau, most, dispatch, finish
+        )
+
+
+@njit(cache=True)
+def _dispatch(r, start, waiting, oldest, following, free_s, serving, tau, most, dispatch, finish):
+    batch = min(waiting[r], most)
+    end = start + tau[batch]
+    one = oldest[r]
+    for _ in range(batch):
+        dispatch[one] = start
+        finish[one] = end
+        one = following[one]
+    oldest[r] = one
+    waiting[r] -= batch
+    serving[r] = batch
+    free_s[r] = end
+
+
+@njit(cache=True)
+def run(arrival, replicas, rule, drawn, tau, most, delay):
+    """Return when each request was dispatched and finished, and by which replica.
+
+    ``drawn`` is (n, d): the replicas that a request may choose from; empty for other rules.
+    """
+    n = len(arrival)
+    dispatch, finish = np.empty(n), np.empty(n)
+    chosen = np.empty(n, np.int32)
+    following = np.full(n + 1, -1, np.int64)
+    oldest = np.full(replicas, -1, np.int64)
+    tail = np.full(replicas, -1, np.int64)
+    waiting = np.zeros(replicas, np.int64)
+    serving = np.zeros(replicas, np.int64)
+    free_s = np.full(replicas, -np.inf)
+    for i in range(n):
+        now = arrival[i]
+        if rule == ROUND_ROBIN:
+            r = i % replicas
+            _advance(
+                r,
+                now,
+                waiting,
+                oldest,
+                following,
+                free_s,
+                serving,
+                arrival,
+                tau,
+                most,
+                delay,
+                dispatch,
+                finish,
+            )
+        else:
+            r, least = -1, 0
+            candidates = replicas if rule == SHORTEST else drawn.shape[1]
+            for k in range(candidates):
+                one = k if rule == SHORTEST else drawn[i, k]
+                _advance(
+                    one,
+                    now,
+                    waiting,
+                    oldest,
+                    following,
+                    free_s,
+                    serving,
+                    arrival,
+                    tau,
+                    most,
+                    delay,
+                    dispatch,
+                    finish,
+                )
+                length = waiting[one] + (serving[one] if free_s[one] > now else 0)
+                if r < 0 or length < least:
+                    r, least = one, length
+        chosen[i] = r
+        if waiting[r] == 0:
+            oldest[r] = i
+        else:
+            following[tail[r]] = i
+        tail[r] = i
+        waiting[r] += 1
+        if waiting[r] >= most and free_s[r] <= now:
+            _dispatch(
+                r,
+                now,
+                waiting,
+                oldest,
+                following,
+                free_s,
+                serving,
+                tau,
+                most,
+                dispatch,
+                finish,
+            )
+    for r in range(replicas):
+        _advance(
+            r,
+            np.inf,
+            waiting,
+            oldest,
+            following,
+            free_s,
+            serving,
+            arrival,
+            tau,
+            most,
+            delay,
+            dispatch,
+            finish,
+        )
+    return dispatch, finish, chosen
