@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from perfkit.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,7 +27,7 @@ class Fleet:
 
     ``random`` draws one; ``power-of-d`` draws ``d`` and takes that with the fewest requests waiting
     and served (the first drawn where they are equal); ``shortest`` looks at all, which takes time
-    in proportion to their number; ``round-robin`` takes turns. Raises ValueError for what cannot
+    in proportion to their number; ``round-robin`` takes turns. Raises UsageError for what cannot
     be.
     """
 
@@ -38,13 +40,13 @@ class Fleet:
     def __post_init__(self) -> None:
         """Refuse fleets that cannot be."""
         if self.routing not in _RULES:
-            raise ValueError(f"unknown routing {self.routing!r}: expected {', '.join(_RULES)}")
+            raise UsageError(f"unknown routing {self.routing!r}: expected {', '.join(_RULES)}")
         for name in ("replicas", "max_batch", "d"):
             value = getattr(self, name)
             if value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
+                raise UsageError(f"{name} is {value}, expected 1 or more")
         if not (np.isfinite(self.delay_s) and self.delay_s >= 0):
-            raise ValueError(f"delay_s is {self.delay_s}, expected a finite number >= 0")
+            raise UsageError(f"delay_s is {self.delay_s}, expected a finite number >= 0")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def simulate(
 ) -> Served:
     """Serve ``arrival_s`` (increasing, in s); ``tau_s[b]`` is how long a batch of b takes, in s.
 
-    The same seed draws the same replicas, whatever the policy. Raises ValueError for arrivals that
+    The same seed draws the same replicas, whatever the policy. Raises UsageError for arrivals that
     are no increasing finite times, and for a table shorter than the largest batch.
     """
     from perfkit.batching.fleet_kernel import run
@@ -84,10 +86,10 @@ def simulate(
 
 def _check(arrival: np.ndarray, tau: np.ndarray, most: int) -> None:
     if not len(arrival):
-        raise ValueError("no arrival: nothing to simulate")
+        raise UsageError("no arrival: nothing to simulate")
     if not np.isfinite(arrival).all() or (np.diff(arrival) < 0).any():
-        raise ValueError("arrivals must be finite and in order of time")
+        raise UsageError("arrivals must be finite and in order of time")
     if len(tau) <= most:
-        raise ValueError(f"service times of batches up to {len(tau) - 1}, max_batch is {most}")
+        raise UsageError(f"service times of batches up to {len(tau) - 1}, max_batch is {most}")
     if not (np.isfinite(tau[1:]).all() and (tau[1:] > 0).all()):
-        raise ValueError("service times must be finite and over 0 for every batch")
+        raise UsageError("service times must be finite and over 0 for every batch")

@@ -75,12 +75,12 @@ class Service:
         """Refuse times that cannot be."""
         numbers = (*self.prefill, *self.step)
         if not all(np.isfinite(one) and one >= 0 for one in numbers):
-            raise ValueError(f"service times need finite numbers >= 0, got {numbers}")
+            raise UsageError(f"service times need finite numbers >= 0, got {numbers}")
         if not any(self.prefill) and not any(self.step):
-            raise ValueError("a service that takes no time at all has no queue to simulate")
+            raise UsageError("a service that takes no time at all has no queue to simulate")
 
     def prefill_s(self, batch: int, prompt_len: int) -> float:
-        """Return the seconds of a batch's prefill. Raises ValueError far outside what was seen."""
+        """Return the seconds of a batch's prefill. Raises UsageError far outside what was seen."""
         self._within(batch=batch, prompt_len=prompt_len)
         return _value(self.prefill, _prefill_row(batch, prompt_len))
 
@@ -108,7 +108,7 @@ class Service:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Service:
-        """Read what ``to_json`` gave. Raises ValueError for numbers that are no service."""
+        """Read what ``to_json`` gave. Raises UsageError for numbers that are no service."""
         try:
             reach = {name: told[name] for name in ("batch", "prompt_len", "context")}
             prefill = [float(one) for one in told["prefill"]]
@@ -123,13 +123,13 @@ class Service:
                 step_error=_error(told["step_error"]),
             )
         except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"not a fitted service: {error!r}") from None
+            raise UsageError(f"not a fitted service: {error!r}") from None
 
     def _within(self, **asked: float) -> None:
         for name, value in asked.items():
             most = getattr(self, name)
             if value > REACH * most:
-                raise ValueError(
+                raise UsageError(
                     f"{name} {value:g} is over {REACH:g} times the largest measured, {most:g}: "
                     "measure nearer to it, or give the service time by numbers"
                 )
