@@ -1,0 +1,1 @@
+"""Request batching: arrivals, policies simulated and, where theory knows them, computed exactly."""
