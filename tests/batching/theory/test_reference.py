@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from perfkit.batching import arrivals
 from perfkit.batching.theory import (
     bulk,
     bursts,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from perfkit.batching.theory.values import Queue
 
 ROWS = json.loads((Path(__file__).parents[1] / "reference.json").read_text())["configs"]
+SIMULATED = [row for row in ROWS if row["method"] == "simulation"]
 EXACT = [row for row in ROWS if row["method"] != "simulation"]
 # How the row's author checked a chain: what is served less what comes, and the mass left out.
 CHECKS = {"thr_check", "req_balance", "tail"}
@@ -173,3 +177,39 @@ def test_every_row_is_exact_or_simulated_by_a_sample_of_ours() -> None:
     other = {row["model"] for row in ROWS} - set(MODELS)
     assert other == {"size-or-delay, 1 server, Poisson"}
     assert {row["method"] for row in ROWS if row["model"] in other} == {"simulation"}
+
+
+def size_or_delay_waits_s(
+    times: list[float], service: tuple[float, ...], delay_s: float
+) -> tuple[list[float], list[float], int]:
+    """Waits and latencies of one server, as batching.md §2a rule 13, and how many batches."""
+    n, cap, free, head, batches = len(times), len(service), 0.0, 0, 0
+    waits, latencies = [], []
+    while head < n:
+        full = times[head + cap - 1] if head + cap <= n else math.inf
+        sent = max(free, min(full, times[head] + delay_s))
+        tail = head + 1
+        while tail < n and tail - head < cap and times[tail] <= sent:
+            tail += 1
+        free = sent + service[tail - head - 1]
+        waits += [sent - came for came in times[head:tail]]
+        latencies += [free - came for came in times[head:tail]]
+        head, batches = tail, batches + 1
+    return waits, latencies, batches
+
+
+@pytest.mark.parametrize("row", SIMULATED, ids=[row["id"] for row in SIMULATED])
+def test_simulated_rows_are_met_by_a_sample_of_ours(row: dict[str, Any]) -> None:
+    params, values, n = row["params"], row["values"], 400_000
+    service = bulk.linear_service_s(params["alpha"], params["tau0"], params["bmax"])
+    assert bulk.saturation_per_s(service) == pytest.approx(params["sat"])
+    times = arrivals.poisson(params["lam"], n, seed=1).tolist()
+    waits, latencies, batches = size_or_delay_waits_s(times, service, params["delay"])
+    # The error of a sample is as one over the root of its size; the row's own comes on top.
+    wider = 2 * (math.sqrt(params["n"] / n) + 1)
+    assert np.mean(waits) == pytest.approx(values["wq"], abs=wider * values["wq_ci95"])
+    assert np.mean(latencies) == pytest.approx(values["w"], abs=wider * values["w_ci95"])
+    for q in (50, 99):  # an atom has next to no error of its own, and float64 times have 1e-9 s
+        within = wider * values[f"w_p{q}_ci"] + 1e-9
+        assert np.percentile(latencies, q) == pytest.approx(values[f"w_p{q}"], abs=within)
+    assert n / batches == pytest.approx(values["mean_batch"], rel=0.01)
