@@ -152,10 +152,15 @@ def inoue_bound_s(
     _check_linear(rate_per_s, alpha_s, tau0_s)
     if max_batch is not None:
         _refuse_binding(rate_per_s, alpha_s, tau0_s, max_batch)
+    return min(_inoue_bounds_s(rate_per_s, alpha_s, tau0_s))
+
+
+def _inoue_bounds_s(rate_per_s: float, alpha_s: float, tau0_s: float) -> tuple[float, float]:
+    """Return phi0 and phi1."""
     x, y = rate_per_s * alpha_s, rate_per_s * tau0_s
     phi0 = (alpha_s + tau0_s) / (2 * (1 - x)) * (1 + 2 * y + (1 - y) / (1 + x))
     phi1 = 1.5 * tau0_s / (1 - x) + alpha_s / 2 * (x + 2) / (1 - x**2)
-    return min(phi0, phi1)
+    return phi0, phi1
 
 
 def bailey(rate_per_s: float, period_s: float, max_batch: int) -> Queue:

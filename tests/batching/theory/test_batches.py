@@ -67,6 +67,12 @@ def test_without_a_maximum_inoues_formula_is_exact_and_his_bound_holds(rate: flo
     assert queue.latency_s <= bulk.inoue_bound_s(rate, 0.01, 0.05) * (1 + 1e-9)
 
 
+def test_inoues_bound_is_near_at_low_and_at_high_rates() -> None:
+    for rate in (0.5, 60.0, 85.0):
+        latency = bulk.uncapped(rate, 0.01, 0.05).latency_s
+        assert bulk.inoue_bound_s(rate, 0.01, 0.05) == pytest.approx(latency, rel=2e-4)
+
+
 def test_inoues_bound_is_refused_where_a_maximum_binds() -> None:
     free = bulk.inoue_bound_s(60.0, 0.01, 0.05)
     assert bulk.inoue_bound_s(60.0, 0.01, 0.05, max_batch=64) == free

@@ -106,12 +106,12 @@ def linear(lam: float, alpha: float, tau0: float, bmax: int, sat: float) -> dict
     service = bulk.linear_service_s(alpha, tau0, bmax)
     assert bulk.saturation_per_s(service) == pytest.approx(sat, rel=1e-12)
     queue = bulk.greedy(lam, service)
-    x, y = lam * alpha, lam * tau0
+    phi0, phi1 = bulk._inoue_bounds_s(lam, alpha, tau0)
     assert queue.mean_batch is not None
     return {
         **plain(queue),
-        "inoue_phi0": (alpha + tau0) / (2 * (1 - x)) * (1 + 2 * y + (1 - y) / (1 + x)),
-        "inoue_phi1": 1.5 * tau0 / (1 - x) + alpha / 2 * (x + 2) / (1 - x**2),
+        "inoue_phi0": phi0,
+        "inoue_phi1": phi1,
         "inoue_phi": bulk.inoue_bound_s(lam, alpha, tau0),
         "inoue_exact_from_EB": bulk.inoue_latency_s(lam, alpha, tau0, queue.mean_batch),
     }
@@ -196,6 +196,16 @@ def size_or_delay_waits_s(
         latencies += [free - came for came in times[head:tail]]
         head, batches = tail, batches + 1
     return waits, latencies, batches
+
+
+def test_greedy_batches_of_any_times_wait_as_in_a_simulation() -> None:
+    service = (0.3, 1.2, 0.7, 1.6, 1.5)  # a batch of three is faster than one of two
+    times = arrivals.poisson(2.5, 400_000, seed=2).tolist()
+    waits, latencies, batches = size_or_delay_waits_s(times, service, delay_s=0.0)
+    queue = bulk.greedy(2.5, service)
+    assert np.mean(waits) == pytest.approx(queue.wait_s, rel=0.01)
+    assert np.mean(latencies) == pytest.approx(queue.latency_s, rel=0.01)
+    assert len(times) / batches == pytest.approx(queue.mean_batch, rel=0.01)
 
 
 @pytest.mark.parametrize("row", SIMULATED, ids=[row["id"] for row in SIMULATED])
