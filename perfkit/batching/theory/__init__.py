@@ -1,0 +1,1 @@
+"""What queueing theory knows of batching: pure functions of numbers, one module an idea."""
