@@ -1,0 +1,1 @@
+"""Request batching simulated: policies, arrivals and service times in, latencies out."""
