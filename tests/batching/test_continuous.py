@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -284,3 +286,25 @@ def test_a_cut_context_is_a_multiple_of_the_unit() -> None:
 def test_bad_input_is_named(make: object, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         make()  # type: ignore[operator]
+
+
+def test_gaps_are_counted_in_bins_a_thousandth_of_e_wide() -> None:
+    gaps = continuous.Gaps(np.zeros(23_027, dtype=np.int64), 0.0, 0.0)
+    for seconds, times in ((1e-6, 50), (1e-3, 49), (1.0, 1)):
+        gaps.counts[int(1000 * math.log(seconds / 1e-6))] += times
+    assert gaps.count == 100
+    assert gaps.quantile(0.5) == pytest.approx(1e-6, rel=1e-3)
+    assert gaps.quantile(0.51) == pytest.approx(1e-3, rel=1e-3)
+    assert gaps.quantile(0.99) == pytest.approx(1e-3, rel=1e-3)
+    assert gaps.quantile(1.0) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_importing_and_describing_loads_no_numba() -> None:
+    code = (
+        "import sys\n"
+        "from perfkit.batching.continuous import StepTime, TrtLlm, VllmLike\n"
+        "StepTime(1.0), VllmLike(1, 1, 1), TrtLlm('STATIC_BATCH', 1, 1, 1)\n"
+        "print('heavy:', sorted({'numba', 'scipy', 'torch', 'pandas'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heavy: []" in done.stdout
