@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -313,7 +314,7 @@ def _coefficients(step_time: StepTime) -> tuple[float, float, float, float]:
 def _at_least(policy: VllmLike | TrtLlm, least: int, *names: str) -> None:
     for name in names:
         value = getattr(policy, name)
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, Integral) or value < least:
             raise UsageError(f"{name} {value!r}: expected a whole number, at least {least}")
 
 

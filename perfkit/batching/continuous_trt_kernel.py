@@ -1,7 +1,8 @@
 """TensorRT-LLM's capacity and micro-batch schedulers step by step, compiled with numba.
 
 Import it lazily. The caller is ``perfkit.batching.continuous``; rules and numbers are those of
-docs/batching-continuous.md.
+docs/batching-continuous.md. numba's cache on disk looks at this file alone: after a change to what
+is imported from ``continuous_kernel``, touch this one.
 """
 
 import numpy as np

@@ -46,6 +46,12 @@ def test_short_of_memory_max_utilization_loses_by_recomputing(
     assert greedy.tokens == 128 * (16_384 + new - 1) + greedy.recomputed_tokens
 
 
+def test_lengths_that_differ_make_the_loss_smaller() -> None:
+    rng = np.random.default_rng(0)
+    prompt, new = rng.integers(14_746, 18_022, 128), rng.integers(461, 563, 128)  # ±10 %
+    assert 0 < _loss(Requests(np.zeros(128), prompt, new), 1548) < _loss(_alike(512), 1548) / 4
+
+
 def test_limits_that_nobody_reaches_make_guaranteed_no_evict_lose() -> None:
     # Each may take 8,192 tokens and takes 64: two are admitted at a time where 16 would fit.
     count = np.full(64, 1)
