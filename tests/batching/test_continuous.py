@@ -117,7 +117,16 @@ def test_the_last_running_is_preempted_and_computes_its_tokens_again() -> None:
     assert run.tokens == 6 + 3 + 4 + 1
 
 
-def test_the_preempted_goes_before_those_that_wait_and_nobody_enters_in_that_step() -> None:
+def test_nobody_enters_in_a_step_that_preempted() -> None:
+    # As above, but a first chunk of 3 would fit into the 3 blocks just freed. It comes when the
+    # first has ended, at 4, in chunks of 3 and 1.
+    policy = replace(_WIDE, kv_blocks=7, long_prefill_threshold=3)
+    run = simulate(_requests((0, 3, 4), (0, 3, 3)), policy, _SECOND)
+    assert run.preemptions.tolist() == [0, 1]
+    assert run.finish_s.tolist() == [4.0, 7.0]
+
+
+def test_the_preempted_goes_before_those_that_wait() -> None:
     # As above; the third, which would fit beside the first, waits behind the preempted second.
     policy = replace(_WIDE, kv_blocks=7)
     run = simulate(_requests((0, 3, 4), (0, 3, 3), (1, 1, 1)), policy, _SECOND)
