@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix gate ablation-compare triton-bench test lint clean
+.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare triton-bench test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-26s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ mem-trt: $(STAMP) ## the same of TensorRT-LLM; skips with the reason where it is
 
 matrix: $(STAMP) ## measure a whole matrix, each group of cells in a process of its own
 	$(BIN)/perfkit sweep
+
+dyn-batch: $(STAMP) ## simulate request batching: data/dyn_batch_sweep.csv and its pictures
+	$(BIN)/perfkit batching sweep
 
 gate: $(STAMP) ## judge this version against this machine's accepted baseline
 	$(BIN)/perfkit gate

@@ -46,9 +46,10 @@ class Need:
 
 @dataclass(frozen=True)
 class Answer:
-    """The fewest replicas, their batch and delay; ``p99`` in s; ``margin`` is 1 - upper end / limit,
-    of the 95 % interval over seeds.
-    """  # noqa: D205
+    """The fewest replicas, with their batch and delay.
+
+    ``p99`` is in s; ``margin`` is 1 - the upper end of its 95 % interval over the limit.
+    """
 
     replicas: int
     max_batch: int
@@ -96,7 +97,7 @@ def _least(need: Need, service_s: NDArray[np.float64], most: int, delay_s: float
 
 
 def least(true: Callable[[int], bool], low: int, high: int) -> int:
-    """Return the smallest number from ``low`` to ``high`` at which ``true`` holds, as at ``high``."""
+    """Return the smallest number from ``low`` to ``high`` where ``true`` holds, as at ``high``."""
     while low < high:
         middle = (low + high) // 2
         if true(middle):

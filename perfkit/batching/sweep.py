@@ -82,6 +82,18 @@ def size(grid: Grid) -> int:
     return len(grid.policies()) * len(grid.loads)
 
 
+def line(found: Point, number: int, of: int) -> str:
+    """Return a finished point in one line."""
+    p99, policy = found.figures["latency_p99"], found.policy
+    delay = f", delay {policy.delay_s * 1e3:g} ms" if isinstance(policy, Dynamic) else ""
+    most = "" if isinstance(policy, OneByOne) else f" {largest(policy)}"
+    return (
+        f"[{number:>{len(str(of))}}/{of}] {name(policy)}{most}{delay} at "
+        f"{found.load.rate_per_s:.4g}/s: p99 {p99.mean * 1e3:.4g} ms +- {p99.half * 1e3:.2g}"
+        + ("" if found.stable else " (not steady: 98 % of saturation or more)")
+    )
+
+
 def row(found: Point, grid: Grid, service: str, per_s: float) -> dict[str, object]:
     """Return a point's row of the table; times in seconds, delays in microseconds."""
     figures, policy = found.figures, found.policy
@@ -95,9 +107,9 @@ def row(found: Point, grid: Grid, service: str, per_s: float) -> dict[str, objec
         "rate": found.load.rate_per_s,
         "rho": found.load.rate_per_s / found.saturation_per_s,
         "max_batch": 1 if isinstance(policy, OneByOne) else largest(policy),
-        "delay_us": policy.delay_s * 1e6 if isinstance(policy, Dynamic) else "",
+        "delay_us": _microseconds(getattr(policy, "delay_s", None)),
         "preferred": " ".join(map(str, policy.preferred)) if isinstance(policy, Dynamic) else "",
-        "timeout_us": "",
+        "timeout_us": _microseconds(getattr(policy, "timeout_s", None)),
         "max_queue": policy.max_queue if isinstance(policy, Dynamic) else 0,
         "servers": policy.instances,
         "service_model": service,
@@ -124,6 +136,10 @@ def row(found: Point, grid: Grid, service: str, per_s: float) -> dict[str, objec
         "theory_err": "" if not theory else wait.mean / theory - 1,
         "sim_req_per_s": per_s,
     }
+
+
+def _microseconds(seconds: float | None) -> float | str:
+    return "" if seconds is None else seconds * 1e6
 
 
 def name(policy: Policy) -> str:

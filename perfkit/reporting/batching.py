@@ -1,0 +1,120 @@
+"""Pictures of a batching sweep, drawn from its table: latency over rate, p99 by delay and batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perfkit.errors import UsageError
+from perfkit.reporting.drawing import FAINT, INK, WIDTH_IN, tidy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_NEEDED = {"policy", "max_batch", "delay_us", "rate", "rho", "lat_p99", "p99_ci", "stable"}
+# Okabe and Ito's colours, which colour-blind people tell apart.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+_MS = 1e3
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a sweep's CSV. Raises UsageError for a file that is none."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path} as a batching sweep: {error}") from None
+    missing = sorted(_NEEDED - set(frame.columns))
+    if missing or frame.empty:
+        raise UsageError(f"{path} is no batching sweep: it lacks {', '.join(missing) or 'rows'}")
+    return frame
+
+
+def figures(frame: pd.DataFrame) -> dict[str, Figure]:
+    """Return the pictures by file stem, unsaved."""
+    return {"dyn_batch_latency": latency(frame), "dyn_batch_p99": heat_map(frame)}
+
+
+def latency(frame: pd.DataFrame) -> Figure:
+    """p99 latency over the rate, a panel a largest batch, a line a policy and delay.
+
+    Hollow marks: 98 % of saturation or more, where the figure grows with the run.
+    """
+    batches = sorted(frame.loc[frame["policy"] != "one-by-one", "max_batch"].unique())
+    figure = _figure("p99 latency over the rate of requests", 3.6, frame)
+    panels = figure.subplots(1, len(batches), squeeze=False, sharey=True)[0]
+    shown: dict[str, Any] = {}
+    for axes, most in zip(panels, batches, strict=True):
+        tidy(axes, "both")
+        mine = frame[(frame["max_batch"] == most) | (frame["policy"] == "one-by-one")]
+        for colour, (label, line) in zip(_COLOURS, _lines(mine), strict=False):
+            p99, half = line["lat_p99"] * _MS, line["p99_ci"] * _MS
+            drawn = axes.errorbar(
+                line["rate"], p99, yerr=half, color=colour, linewidth=1.2, capsize=2, zorder=2
+            )
+            for steady, face in ((True, colour), (False, "white")):
+                some = line["stable"] == steady
+                axes.plot(line["rate"][some], p99[some], "o", color=colour, markerfacecolor=face,
+                          markersize=4, zorder=3)  # fmt: skip
+            shown.setdefault(label, drawn)
+        axes.set_title(f"at most {most} together", fontsize=10, loc="left", color=INK)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("requests per second, log axis", fontsize=8)
+    panels[0].set_ylabel("p99 latency (ms), log axis", fontsize=8)
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside lower center", ncols=min(6, len(shown)),
+        fontsize=8, frameon=False,
+    )  # fmt: skip
+    return figure
+
+
+def heat_map(frame: pd.DataFrame) -> Figure:
+    """p99 latency of the dynamic policy by delay and largest batch, a panel a load."""
+    from matplotlib.colors import LogNorm
+
+    dynamic = frame[frame["policy"] == "dynamic"]
+    loads = sorted(dynamic["rho"].round(3).unique())
+    figure = _figure("p99 latency of dynamic batching, by delay and largest batch", 3.4, frame)
+    panels = figure.subplots(1, len(loads), squeeze=False, sharey=True)[0]
+    scale = LogNorm(dynamic["lat_p99"].min() * _MS, dynamic["lat_p99"].max() * _MS)
+    for axes, load in zip(panels, loads, strict=True):
+        some = dynamic[dynamic["rho"].round(3) == load]
+        grid = some.pivot_table(index="delay_us", columns="max_batch", values="lat_p99") * _MS
+        axes.imshow(grid, norm=scale, cmap="cividis", aspect="auto")
+        axes.set_xticks(range(grid.shape[1]), grid.columns, fontsize=8)
+        axes.set_yticks(range(grid.shape[0]), [f"{delay / 1e3:g}" for delay in grid.index],
+                        fontsize=8)  # fmt: skip
+        for y, x in ((y, x) for y in range(grid.shape[0]) for x in range(grid.shape[1])):
+            value = grid.iloc[y, x]
+            colour = "black" if scale(value) > 0.6 else "white"
+            axes.text(x, y, f"{value:.3g}", ha="center", va="center", fontsize=8, color=colour)
+        axes.set_title(f"{load:.0%} of saturation", fontsize=10, loc="left", color=INK)
+        axes.set_xlabel("at most together", fontsize=8)
+    panels[0].set_ylabel("delay (ms)", fontsize=8)
+    figure.text(0.995, 0.005, "p99 in ms", ha="right", fontsize=7, color=FAINT)
+    return figure
+
+
+def _lines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return a label and its rows by rate, for each policy and delay."""
+    found = []
+    for (policy, delay), line in frame.groupby(["policy", "delay_us"], dropna=False):
+        label = f"dynamic, {delay / 1e3:g} ms" if policy == "dynamic" else str(policy)
+        found.append((label, line.sort_values("rate")))
+    return found
+
+
+def _figure(what: str, height_in: float, frame: pd.DataFrame) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    first = frame.iloc[0]
+    about = f"{first['arrival']} arrivals  |  service: {first['service_model']}  |  simulated"
+    figure.suptitle(f"{what}\n{about}", fontsize=12, color=INK)
+    return figure
