@@ -72,13 +72,16 @@ def simulate_long(policy: Policy, pieces: Iterable[ArrayLike], service_s: ArrayL
         )
     stream = _Stream(policy, requests.service(service_s, asked.max_batch), tally=True)
     rest = np.empty(0)
+    begin = math.nan
     for piece in pieces:
         arrivals = requests.arrivals(np.concatenate((rest, np.asarray(piece, np.float64))))
+        if math.isnan(begin) and len(arrivals):
+            begin = float(arrivals[0])
         rest = arrivals[stream.serve(arrivals, final=False) :]
-    if not len(rest) and not stream.served:
+    if math.isnan(begin):
         raise UsageError("no arrivals: expected one at least")
     rest = rest[stream.serve(rest, final=True) :]
-    return stream.totals(rest)
+    return stream.totals(begin, rest)
 
 
 def _as_dynamic(policy: Policy) -> Dynamic:
@@ -179,7 +182,7 @@ class _Stream:
         waited = float((s[kernel.LAST] - stranded[: self.waiting]).sum())
         return little_error(float(s[kernel.AREA]), float(s[kernel.WAIT_SUM]) + waited)
 
-    def totals(self, stranded: NDArray[np.float64]) -> Totals:
+    def totals(self, begin_s: float, stranded: NDArray[np.float64]) -> Totals:
         from perfkit.batching import dynamic_kernel as kernel
 
         s = self.state.tolist()
@@ -193,7 +196,8 @@ class _Stream:
             Histogram(self.latency_bins, *latencies),
             self.counts,
             s[kernel.BUSY],
-            s[kernel.END],
+            begin_s,
+            max(begin_s, s[kernel.END]),
             self.error(stranded),
         )
 

@@ -51,9 +51,10 @@ class Run:
 
     @property
     def utilisation(self) -> float:
-        """The share of the instances' time, from time 0 to the last finish, that was busy."""
-        end = float(np.nanmax(self.finish_s, initial=0.0))
-        return self.busy_s / (self.policy.instances * end) if end else 0.0
+        """The share of the instances' time, first arrival to last finish, that was busy."""
+        begin = float(self.arrival_s[0])
+        end = float(self.finish_s[self.outcome == 0].max(initial=begin))
+        return utilisation(self.busy_s, self.policy, end - begin)
 
     def count(self, outcome: str) -> int:
         """Return how many requests ended so."""
@@ -64,7 +65,7 @@ class Run:
 class Totals:
     """A long run in constant memory: ``served`` requests, ``stranded`` ones, times in seconds.
 
-    ``end_s`` is the last finish; the rest as in Run.
+    ``begin_s`` is the first arrival, ``end_s`` the last finish; the rest as in Run.
     """
 
     policy: Policy
@@ -74,6 +75,7 @@ class Totals:
     latency: Histogram
     batch_sizes: NDArray[np.int64]
     busy_s: float
+    begin_s: float
     end_s: float
     little_error: float
 
@@ -84,14 +86,19 @@ class Totals:
 
     @property
     def utilisation(self) -> float:
-        """The share of the instances' time, from time 0 to the last finish, that was busy."""
-        return self.busy_s / (self.policy.instances * self.end_s) if self.end_s else 0.0
+        """The share of the instances' time, first arrival to last finish, that was busy."""
+        return utilisation(self.busy_s, self.policy, self.end_s - self.begin_s)
 
 
 def mean_size(batch_sizes: NDArray[np.int64]) -> float:
     """Return the mean size of the batches counted a size; NaN where there is none."""
     number = int(batch_sizes.sum())
     return float(batch_sizes @ np.arange(len(batch_sizes))) / number if number else math.nan
+
+
+def utilisation(busy_s: float, policy: Policy, span_s: float) -> float:
+    """Return the share of ``span_s`` on every instance of the policy that was busy."""
+    return busy_s / (policy.instances * span_s) if span_s > 0 else 0.0
 
 
 def in_order(finish_s: NDArray[np.float64], served: NDArray[np.bool_]) -> NDArray[np.float64]:

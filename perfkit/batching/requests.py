@@ -61,7 +61,7 @@ def _whole(name: str, given: ArrayLike, number: int) -> NDArray[np.int64]:
     found = _vector(name, given, np.float64)
     if len(found) != number:
         raise UsageError(f"{name} has {len(found)} values for {number} arrivals")
-    _all(found, found == np.floor(found), name, "expected a whole number")
+    _all(found, (found == np.floor(found)) & (abs(found) < 2**31), name, "expected a whole number")
     return found.astype(np.int64)
 
 

@@ -172,6 +172,13 @@ def test_a_level_is_served_before_the_next() -> None:
     assert found.dispatch_s.tolist() == [0, 2, 1, 3]
 
 
+def test_utilisation_is_counted_from_the_first_arrival() -> None:
+    # Two instances, one busy for 4 s of the 8 from 100 to 108, the other for 4.
+    policy = Dynamic(1, instances=2)
+    assert run(policy, [100, 104], took=4.0).utilisation == 0.5
+    assert simulate_long(policy, [[100.0], [104.0]], [0.0, 4.0]).utilisation == 0.5
+
+
 def test_the_earliest_free_of_several_instances_takes_the_batch() -> None:
     # Two instances, 4 s each: free at 4 and 5.
     assert run(Dynamic(1, instances=2), [0, 1, 2, 3], took=4.0).dispatch_s.tolist() == [0, 1, 4, 5]
@@ -303,5 +310,7 @@ def test_a_long_run_is_only_of_what_size_and_delay_decide() -> None:
         simulate_long(Dynamic(8, max_queue=3), [[0.0]], LINEAR)
     with pytest.raises(UsageError, match="no arrivals"):
         simulate_long(Dynamic(8), [], LINEAR)
+    with pytest.raises(UsageError, match="no arrivals"):
+        simulate_long(Dynamic(8), [[], []], LINEAR)
     with pytest.raises(UsageError, match="comes before"):
         simulate_long(Dynamic(8), [[1.0], [0.5]], LINEAR)

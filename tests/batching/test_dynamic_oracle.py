@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -135,6 +136,16 @@ def test_every_event_is_the_oracles_in_some_small_cases(
     drawn: Callable[[random.Random], Work],
 ) -> None:
     compare_all(drawn, range(300))
+
+
+def test_formed_ahead_without_delay_or_preferred_sizes_changes_nothing() -> None:
+    for seed in range(300):
+        policy, times, took, *_ = plain(random.Random(seed))
+        assert isinstance(policy, Dynamic)
+        idle = simulate(replace(policy, delay_s=0.0), times, took)
+        ahead = simulate(replace(policy, delay_s=0.0, prefetch=True), times, took)
+        assert np.array_equal(idle.finish_s, ahead.finish_s)
+        assert np.array_equal(idle.batch, ahead.batch)
 
 
 @pytest.mark.slow

@@ -53,6 +53,8 @@ def test_sizes_and_priorities_must_fit_the_requests_and_the_policy() -> None:
         simulate(Dynamic(2), [0.0], SERVICE, sizes=[0])
     with pytest.raises(UsageError, match=r"sizes 0: 1\.5"):
         simulate(Dynamic(2), [0.0], SERVICE, sizes=[1.5])
+    with pytest.raises(UsageError, match="sizes 0: inf"):
+        simulate(Dynamic(2), [0.0], SERVICE, sizes=[math.inf])
     with pytest.raises(UsageError, match="priorities for a policy without levels"):
         simulate(Dynamic(2), [0.0], SERVICE, priorities=[1])
     with pytest.raises(UsageError, match="priority 0: 3"):
