@@ -56,7 +56,7 @@ Delays = Annotated[list[float] | None, typer.Option(help="Queue delay in ms; rep
 Loads = Annotated[
     list[float] | None, typer.Option(help="Rate as a share of saturation; repeatable.")
 ]
-_BATCHES, _DELAYS_MS, _LOADS = (8, 32), (0.0, 5.0, 20.0), (0.3, 0.6, 0.9)
+_BATCHES, _DELAYS_MS, _LOADS = (4, 16, 64), (0.0, 5.0, 20.0), (0.2, 0.5, 0.8, 0.95)
 
 
 @batching.command()

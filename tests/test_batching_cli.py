@@ -44,3 +44,54 @@ def test_what_cannot_be_fitted_is_one_line(results: Path, arguments: list[str], 
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_sweep_is_a_table_and_two_pictures(tmp_path: Path) -> None:
+    small = ["--requests", "300", "--seeds", "2", "--max-batch", "4", "--load", "0.5"]
+    done = perfkit(tmp_path, "batching", "sweep", *small)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("[1/5] one-by-one at ")
+    names = ["data/dyn_batch_sweep.csv", "plots/dyn_batch_latency.png", "plots/dyn_batch_p99.png"]
+    assert lines[-3:] == names
+    assert all((tmp_path / name).stat().st_size for name in names)
+
+
+def test_a_fit_serves_a_sweep_within_its_reach(results: Path) -> None:
+    perfkit(results, "batching", "fit", "r.json", "--output", "fit.json")
+    small = ["--service", "fit.json", "--requests", "300", "--seeds", "2", "--load", "0.5"]
+    done = perfkit(results, "batching", "sweep", *small, "--max-batch", "4", "--prompt", "256")
+    assert done.returncode == 0, done.stderr
+    far = perfkit(results, "batching", "sweep", *small, "--max-batch", "400")
+    assert far.returncode == 2
+    assert "over 2 times the largest measured, 32" in far.stderr
+
+
+def test_capacity_says_replicas_batch_delay_and_margin(tmp_path: Path) -> None:
+    done = perfkit(tmp_path, "batching", "capacity", "--rate", "500", "--p99-ms", "100")
+    assert done.returncode == 0, done.stderr
+    assert "replicas, at most " in done.stdout
+    assert "% under 100 ms" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sweep", "--arrival", "tides"], "unknown arrival process 'tides'"),
+        (["sweep", "--load", "-1"], "load -1.0"),
+        (["sweep", "--delay-ms", "-5"], "delay_s -0.005"),
+        (["sweep", "--max-batch", "0"], "batch 0"),
+        (["sweep", "--base-ms", "-1"], "expected numbers >= 0"),
+        (["sweep", "--service", "nobody.json"], "cannot read nobody.json"),
+        (["capacity", "--rate", "nan", "--p99-ms", "5"], "rate_per_s nan"),
+        (["capacity", "--rate", "10", "--p99-ms", "5"], "cannot be had"),
+        (["capacity", "--rate", "1", "--p99-ms", "99", "--routing", "x"], "unknown routing 'x'"),
+    ],
+)
+def test_wrong_use_of_the_simulator_is_one_line(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = perfkit(tmp_path, "batching", *arguments)
+    assert done.returncode == 2, done.stdout
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1

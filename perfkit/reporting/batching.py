@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _NEEDED = {"policy", "max_batch", "delay_us", "rate", "rho", "lat_p99", "p99_ci", "stable"}
@@ -61,8 +62,7 @@ def latency(frame: pd.DataFrame) -> Figure:
                           markersize=4, zorder=3)  # fmt: skip
             shown.setdefault(label, drawn)
         axes.set_title(f"at most {most} together", fontsize=10, loc="left", color=INK)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _log_axes(axes)
         axes.set_xlabel("requests per second, log axis", fontsize=8)
     panels[0].set_ylabel("p99 latency (ms), log axis", fontsize=8)
     figure.legend(
@@ -70,6 +70,18 @@ def latency(frame: pd.DataFrame) -> Figure:
         fontsize=8, frameon=False,
     )  # fmt: skip
     return figure
+
+
+def _log_axes(axes: Axes) -> None:
+    """Make both axes logarithmic, with numbers that people read at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def heat_map(frame: pd.DataFrame) -> Figure:

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perfkit.batching import capacity as room
+from perfkit.batching.capacity import Need, capacity, least
+from perfkit.errors import UsageError
+
+TAU = np.array([0.0, *(0.012 + 0.0008 * b for b in range(1, 33))])
+
+
+def quick(rate: float, p99: float, **changes: Any) -> Need:
+    return Need(rate, p99, **{"requests": 4_000, "seeds": 3, **changes})
+
+
+@pytest.mark.parametrize("answer", range(1, 12))
+def test_bisection_finds_the_least(answer: int) -> None:
+    asked: list[int] = []
+
+    def enough(k: int) -> bool:
+        asked.append(k)
+        return k >= answer
+
+    assert least(enough, 1, 16) == answer
+    assert len(asked) <= 5
+
+
+def test_the_answer_meets_the_need_and_one_replica_less_does_not() -> None:
+    need = quick(2_000.0, 0.08)
+    found = capacity(need, TAU, (8, 32), (0.0, 0.01))
+    assert found.p99.mean + found.p99.half <= 0.08
+    assert found.margin == pytest.approx(1 - (found.p99.mean + found.p99.half) / 0.08)
+    fewer = room._p99(need, TAU, found.max_batch, found.delay_s, found.replicas - 1)
+    assert fewer.mean + fewer.half > 0.08
+
+
+def test_more_load_or_less_patience_needs_no_fewer_replicas() -> None:
+    few, more, strict = (
+        capacity(need, TAU, (16,), (0.0,)).replicas
+        for need in (quick(1_000.0, 0.1), quick(4_000.0, 0.1), quick(1_000.0, 0.035))
+    )
+    assert few <= strict
+    assert few < more
+
+
+def test_a_limit_under_one_service_is_refused_with_the_reason() -> None:
+    with pytest.raises(UsageError, match=r"p99 of 0.01 s .* one request alone takes 0.0128 s"):
+        capacity(quick(10.0, 0.01), TAU, (8,), (0.0,))
+
+
+def test_a_delay_longer_than_the_limit_cannot_be_had() -> None:
+    with pytest.raises(UsageError, match="cannot be had"):
+        capacity(quick(10.0, 0.05), TAU, (8,), (0.5,))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_need_that_cannot_be_is_refused(bad: float) -> None:
+    with pytest.raises(UsageError, match="rate_per_s"):
+        Need(bad, 0.1)
+    with pytest.raises(UsageError, match="p99_s"):
+        Need(1.0, bad)
