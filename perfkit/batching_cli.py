@@ -72,7 +72,7 @@ def sweep(
     arrival: Annotated[str, typer.Option(help="poisson, deterministic or gamma.")] = "poisson",
     cv: Annotated[float, typer.Option(help="Of gamma's gaps.")] = 1.0,
     instances: Annotated[int, typer.Option(min=1, help="Servers that share one queue.")] = 1,
-    requests: Annotated[int, typer.Option(help="Requests a seed.")] = 20_000,
+    requests: Annotated[int, typer.Option(help="Requests a seed.")] = 100_000,
     seeds: Annotated[int, typer.Option(min=2, help="Independent runs a point.")] = 10,
     slo_ms: Annotated[float | None, typer.Option(help="Latency that counts as good.")] = None,
     output: Annotated[Path, typer.Option(help="The table.")] = Path("data/dyn_batch_sweep.csv"),

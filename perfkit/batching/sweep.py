@@ -45,7 +45,7 @@ class Grid:
     process: Process = "poisson"
     cv: float = 1.0
     instances: int = 1
-    requests: int = 20_000
+    requests: int = 100_000
     seeds: int = 10
     slo_s: float | None = None
 

@@ -103,7 +103,8 @@ def heat_map(frame: pd.DataFrame) -> Figure:
         for y, x in ((y, x) for y in range(grid.shape[0]) for x in range(grid.shape[1])):
             value = grid.iloc[y, x]
             colour = "black" if scale(value) > 0.6 else "white"
-            axes.text(x, y, f"{value:.3g}", ha="center", va="center", fontsize=8, color=colour)
+            words = f"{float(f'{value:.3g}'):,g}"
+            axes.text(x, y, words, ha="center", va="center", fontsize=8, color=colour)
         axes.set_title(f"{load:.0%} of saturation", fontsize=10, loc="left", color=INK)
         axes.set_xlabel("at most together", fontsize=8)
     panels[0].set_ylabel("delay (ms)", fontsize=8)
