@@ -104,6 +104,7 @@ def test_run_measures_writes_and_prints_a_table(tmp_path: Path) -> None:
     assert [line.split()[0] for line in announced] == ["[1/2]", "[2/2]"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_its_cells_and_goes_on_with_resume(tmp_path: Path) -> None:
     matrix = tmp_path / "two.toml"
     matrix.write_text(

@@ -150,6 +150,7 @@ def test_an_on_arm_that_fell_back_is_no_on_arm(
     engine.release()
 
 
+@pytest.mark.slow
 def test_a_hang_as_it_ends_comes_after_the_result(
     trtllm: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def test_under_a_launcher_the_other_ranks_are_its_own(
     assert (tmp_path / "launched").read_text().splitlines() == ["-n 2 trtllm-llmapi-launch"] * 2
 
 
+@pytest.mark.slow
 def test_a_main_module_without_a_guard_is_what_the_guard_is_for(
     trtllm: Callable[..., None], tmp_path: Path
 ) -> None:
