@@ -56,7 +56,7 @@ Delays = Annotated[list[float] | None, typer.Option(help="Queue delay in ms; rep
 Loads = Annotated[
     list[float] | None, typer.Option(help="Rate as a share of saturation; repeatable.")
 ]
-_BATCHES, _DELAYS_MS, _LOADS = (4, 16, 64), (0.0, 5.0, 20.0), (0.2, 0.5, 0.8, 0.95)
+_BATCHES, _DELAYS_MS, _LOADS = (4, 16, 64), (0.0, 20.0, 50.0), (0.2, 0.5, 0.8, 0.95)
 
 
 @batching.command()
@@ -99,19 +99,23 @@ def sweep(
     table, words = _service(service, (base_ms, each_ms), (max(batches), prompt, new))
     check_writable(output.parent)
     rows: list[dict[str, object]] = []
+    sizes: list[dict[str, object]] = []
     try:
         for found, per_s in sweeping.points(grid, table):
             rows.append(sweeping.row(found, grid, words, per_s))
+            sizes += sweeping.sizes(found)
             typer.echo(sweeping.line(found, len(rows), sweeping.size(grid)))
     except KeyboardInterrupt:
         typer.echo(f"perfkit: interrupted; {len(rows)} finished points are kept", err=True)
     if not rows:
         raise typer.Exit(130)
+    beside = output.with_name(f"{output.stem}_sizes.csv")
     write_whole(output, sweeping.table(rows))
-    typer.echo(output)
+    write_whole(beside, sweeping.table(sizes, sweeping.SIZES))
+    typer.echo(f"{output}\n{beside}")
     if len(rows) < sweeping.size(grid):
         raise typer.Exit(130)
-    for name, figure in pictures.figures(pictures.read(output)).items():
+    for name, figure in pictures.figures(pictures.read(output), pictures.sizes(beside)).items():
         typer.echo(save(figure, plots / f"{name}.png", []))
 
 

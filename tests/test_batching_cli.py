@@ -46,14 +46,18 @@ def test_what_cannot_be_fitted_is_one_line(results: Path, arguments: list[str], 
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_sweep_is_a_table_and_two_pictures(tmp_path: Path) -> None:
+def test_a_sweep_is_two_tables_and_three_pictures(tmp_path: Path) -> None:
     small = ["--requests", "300", "--seeds", "2", "--max-batch", "4", "--load", "0.5"]
     done = perfkit(tmp_path, "batching", "sweep", *small)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("[1/5] one-by-one at ")
-    names = ["data/dyn_batch_sweep.csv", "plots/dyn_batch_latency.png", "plots/dyn_batch_p99.png"]
-    assert lines[-3:] == names
+    names = [
+        "data/dyn_batch_sweep.csv",
+        "data/dyn_batch_sweep_sizes.csv",
+        *(f"plots/dyn_batch_{part}.png" for part in ("latency", "p99", "sizes")),
+    ]
+    assert lines[-5:] == names
     assert all((tmp_path / name).stat().st_size for name in names)
 
 

@@ -32,6 +32,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+SIZES = ("policy", "max_batch", "delay_us", "rho", "size", "share")
+
+
 @dataclass(frozen=True)
 class Grid:
     """What to sweep: every delay and largest batch as a dynamic policy, and static batches.
@@ -153,10 +156,26 @@ def middle_batch(batch_sizes: NDArray[np.int64]) -> int:
     return int((upto * 2 >= upto[-1]).argmax())
 
 
-def table(rows: Sequence[dict[str, object]]) -> str:
-    """Return the rows as CSV, COLUMNS in order."""
+def sizes(found: Point) -> list[dict[str, object]]:
+    """Return the rows of a point in the table of batch sizes: the share of batches of each size."""
+    policy, total = found.policy, int(found.batch_sizes.sum())
+    about = {
+        "policy": name(policy),
+        "max_batch": 1 if isinstance(policy, OneByOne) else largest(policy),
+        "delay_us": _microseconds(getattr(policy, "delay_s", None)),
+        "rho": found.load.rate_per_s / found.saturation_per_s,
+    }
+    return [
+        {**about, "size": size, "share": count / total}
+        for size, count in enumerate(found.batch_sizes.tolist())
+        if count
+    ]
+
+
+def table(rows: Sequence[dict[str, object]], columns: Sequence[str] = COLUMNS) -> str:
+    """Return the rows as CSV, the columns in order."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NEEDED = {"policy", "max_batch", "delay_us", "rate", "rho", "lat_p99", "p99_ci", "stable"}
+_SIZES = {"policy", "max_batch", "delay_us", "rho", "size", "share"}
 # Okabe and Ito's colours, which colour-blind people tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _MS = 1e3
@@ -22,21 +23,34 @@ _MS = 1e3
 
 def read(path: Path) -> pd.DataFrame:
     """Read a sweep's CSV. Raises UsageError for a file that is none."""
+    return _read(path, _NEEDED)
+
+
+def sizes(path: Path) -> pd.DataFrame:
+    """Read the table of batch sizes beside a sweep's. Raises UsageError for a file that is none."""
+    return _read(path, _SIZES)
+
+
+def _read(path: Path, needed: set[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path} as a batching sweep: {error}") from None
-    missing = sorted(_NEEDED - set(frame.columns))
+    missing = sorted(needed - set(frame.columns))
     if missing or frame.empty:
         raise UsageError(f"{path} is no batching sweep: it lacks {', '.join(missing) or 'rows'}")
     return frame
 
 
-def figures(frame: pd.DataFrame) -> dict[str, Figure]:
-    """Return the pictures by file stem, unsaved."""
-    return {"dyn_batch_latency": latency(frame), "dyn_batch_p99": heat_map(frame)}
+def figures(frame: pd.DataFrame, batches: pd.DataFrame) -> dict[str, Figure]:
+    """Return the pictures by file stem, unsaved; ``batches`` is the table of batch sizes."""
+    return {
+        "dyn_batch_latency": latency(frame),
+        "dyn_batch_p99": heat_map(frame),
+        "dyn_batch_sizes": histogram(frame, batches),
+    }
 
 
 def latency(frame: pd.DataFrame) -> Figure:
@@ -109,6 +123,33 @@ def heat_map(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("at most together", fontsize=8)
     panels[0].set_ylabel("delay (ms)", fontsize=8)
     figure.text(0.995, 0.005, "p99 in ms", ha="right", fontsize=7, color=FAINT)
+    return figure
+
+
+def histogram(frame: pd.DataFrame, batches: pd.DataFrame) -> Figure:
+    """How large the batches of the dynamic policy are: the largest batch, a panel a load."""
+    mine = batches[batches["policy"] == "dynamic"]
+    most = mine["max_batch"].max()
+    mine = mine[mine["max_batch"] == most]
+    loads = sorted(mine["rho"].round(3).unique())
+    figure = _figure(f"How many requests a batch of at most {most} holds", 3.4, frame)
+    panels = figure.subplots(1, len(loads), squeeze=False, sharey=True)[0]
+    shown: dict[str, Any] = {}
+    for axes, load in zip(panels, loads, strict=True):
+        tidy(axes, "y")
+        some = mine[mine["rho"].round(3) == load]
+        for colour, (delay, line) in zip(_COLOURS, some.groupby("delay_us"), strict=False):
+            (drawn,) = axes.step(
+                line["size"], line["share"] * 100, where="mid", color=colour, linewidth=1.2
+            )
+            shown.setdefault(f"delay {delay / 1e3:g} ms", drawn)
+        axes.set_title(f"{load:.0%} of saturation", fontsize=10, loc="left", color=INK)
+        axes.set_xlabel("requests in a batch", fontsize=8)
+    panels[0].set_ylabel("share of batches (%)", fontsize=8)
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), fontsize=8,
+        frameon=False,
+    )  # fmt: skip
     return figure
 
 

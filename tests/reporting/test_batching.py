@@ -43,6 +43,18 @@ def test_points_that_are_not_steady_are_hollow(table: Path) -> None:
     assert len(faces) > 1
 
 
+def test_batch_sizes_are_shares_that_add_up(tmp_path: Path, table: Path) -> None:
+    rows = [row for found, _ in sweep.points(GRID, TAU) for row in sweep.sizes(found)]
+    (tmp_path / "sizes.csv").write_text(sweep.table(rows, sweep.SIZES), encoding="utf-8")
+    read = batching.sizes(tmp_path / "sizes.csv")
+    sums = read.groupby(["policy", "max_batch", "delay_us", "rho"], dropna=False)["share"].sum()
+    assert len(sums) == sweep.size(GRID)
+    assert sums.tolist() == pytest.approx([1.0] * len(sums))
+    figure = batching.histogram(batching.read(table), read)
+    assert "at most 8" in figure.get_suptitle()
+    assert len(figure.axes) == 2
+
+
 def test_each_load_has_a_map_with_its_numbers(table: Path) -> None:
     frame = batching.read(table)
     figure = batching.heat_map(frame)
