@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perfkit.batching.histogram import BINS, Histogram
 from perfkit.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -152,29 +153,6 @@ class Requests:
 
 
 @dataclass(frozen=True, eq=False)
-class Gaps:
-    """Inter-token latencies: counts in bins of equal ratio (1,000 a factor e), mean and maximum."""
-
-    counts: NDArray[np.int64]
-    mean_s: float
-    max_s: float
-
-    @property
-    def count(self) -> int:
-        """Number of gaps: tokens emitted, less one a finished request."""
-        return int(self.counts.sum())
-
-    def quantile(self, q: float) -> float:
-        """Seconds below which a share ``q`` of gaps lies, to 0.05 %; NaN without any."""
-        from perfkit.batching.continuous_kernel import BINS_PER_E, LOWEST_S
-
-        if not self.count:
-            return math.nan
-        place = np.searchsorted(np.cumsum(self.counts), max(1, math.ceil(q * self.count)))
-        return float(LOWEST_S * math.exp((place + 0.5) / BINS_PER_E))
-
-
-@dataclass(frozen=True, eq=False)
 class Run:
     """What came of each request, NaN where it was rejected, and of the whole run.
 
@@ -188,7 +166,7 @@ class Run:
     finish_s: NDArray[np.float64]
     preemptions: NDArray[np.int64]
     outcome: NDArray[np.int64]
-    itl: Gaps
+    itl: Histogram
     steps: int
     busy_s: float
     tokens: int
@@ -208,23 +186,25 @@ def simulate(requests: Requests, policy: VllmLike | TrtLlm, step_time: StepTime)
     count = len(outcome)
     times = tuple(np.full(count, math.nan) for _ in range(3))
     preemptions = np.zeros(count, dtype=np.int64)
-    itl = np.zeros(kernel.BINS, dtype=np.int64)
-    seconds, counts = np.zeros(5), np.zeros(4, dtype=np.int64)
+    itl = np.zeros(BINS, dtype=np.int64)
+    seconds, counts = np.zeros(kernel.SECONDS), np.zeros(4, dtype=np.int64)
+    seconds[kernel.ITL_MIN] = math.inf
     filled = (*times, preemptions, itl, seconds, counts)
     if _run(requests, policy, _coefficients(step_time), outcome, filled) != kernel.DONE:
         left = int(np.sum(np.isnan(times[2]) & (outcome == FINISHED)))
         raise NoProgressError(f"{policy}: a step scheduled no token with {left} requests left")
-    gaps, area, stays = int(itl.sum()), seconds[kernel.AREA], seconds[kernel.SOJOURN]
+    area, stays = seconds[kernel.AREA], seconds[kernel.SOJOURN]
     return Run(
         first_scheduled_s=times[0],
         first_token_s=times[1],
         finish_s=times[2],
         preemptions=preemptions,
         outcome=outcome,
-        itl=Gaps(
-            counts=itl,
-            mean_s=float(seconds[kernel.ITL_SUM] / gaps) if gaps else math.nan,
-            max_s=float(seconds[kernel.ITL_MAX]) if gaps else math.nan,
+        itl=Histogram(
+            itl,
+            float(seconds[kernel.ITL_SUM]),
+            float(seconds[kernel.ITL_MIN]),
+            float(seconds[kernel.ITL_MAX]),
         ),
         steps=int(counts[kernel.STEPS]),
         busy_s=float(seconds[kernel.BUSY]),

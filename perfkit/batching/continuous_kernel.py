@@ -4,35 +4,24 @@ Import it lazily: it compiles with numba. The caller is ``perfkit.batching.conti
 what the arrays mean; the rules are those of docs/batching-continuous.md, in its numbering.
 """
 
-import math
-
 import numpy as np
 from numba import njit
 
-# ITL's histogram: bins of equal ratio, 1,000 a factor e (0.1 % wide), from 1 us to about 1e4 s.
-BINS_PER_E = 1000
-LOWEST_S = 1e-6
-BINS = 23_027
+from perfkit.batching.histogram_kernel import bin_index
 
 DONE, STUCK = 0, 1
 # Slots of the totals: seconds first, then counts.
-BUSY, AREA, SOJOURN, ITL_SUM, ITL_MAX = 0, 1, 2, 3, 4
+BUSY, AREA, SOJOURN, ITL_SUM, ITL_MIN, ITL_MAX = 0, 1, 2, 3, 4, 5
+SECONDS = 6
 STEPS, TOKENS, RECOMPUTED, PEAK = 0, 1, 2, 3
-
-
-@njit(cache=True)
-def itl_bin(gap):
-    """Return the bin of a gap in seconds; what lies outside goes to the first or the last."""
-    if gap <= LOWEST_S:
-        return 0
-    return min(int(BINS_PER_E * math.log(gap / LOWEST_S)), BINS - 1)
 
 
 @njit(cache=True)
 def note_gap(itl, seconds, gap, times):
     """Count ``times`` equal gaps between tokens."""
-    itl[itl_bin(gap)] += times
+    itl[bin_index(gap)] += times
     seconds[ITL_SUM] += gap * times
+    seconds[ITL_MIN] = min(seconds[ITL_MIN], gap)
     seconds[ITL_MAX] = max(seconds[ITL_MAX], gap)
 
 

@@ -7,7 +7,7 @@ c5 * b * context, with b sequences, P prompt tokens, and the tokens that a step 
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from perfkit.results.store import cells_of
 from perfkit.results.validity import machine_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from perfkit.results.store import Document
 
@@ -184,21 +184,8 @@ def samples(documents: Iterable[Document], arm: Mapping[str, Any]) -> list[Sampl
     return next(iter(cases.values()))
 
 
-def scaled(service: Service, factor: float) -> Service:
-    """Return the same service, every time ``factor`` times as long."""
-    return replace(
-        service,
-        prefill=_times(service.prefill, factor),
-        step=_times(service.step, factor),
-    )
-
-
 def _error(told: Mapping[str, Any] | None) -> Error | None:
     return None if told is None else Error(**told)
-
-
-def _times(row: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
-    return (row[0] * factor, row[1] * factor, row[2] * factor)
 
 
 def _sample(cell: Mapping[str, Any]) -> Sample:
@@ -241,9 +228,9 @@ def _nnls(rows: Rows) -> tuple[float, float, float]:
     return (first, second, third)
 
 
-def _unseen(rows: Rows, solve: Callable[[Rows], tuple[float, float, float]] = _nnls) -> Error:
+def _unseen(rows: Rows) -> Error:
     errors = []
     for left, (row, seconds) in enumerate(rows):
         others = [one for place, one in enumerate(rows) if place != left]
-        errors.append(abs(_value(solve(others), row) / seconds - 1))
+        errors.append(abs(_value(_nnls(others), row) / seconds - 1))
     return Error(statistics.fmean(errors), max(errors), len(errors))

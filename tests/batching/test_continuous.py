@@ -297,17 +297,6 @@ def test_bad_input_is_named(make: object, said: str) -> None:
         make()  # type: ignore[operator]
 
 
-def test_gaps_are_counted_in_bins_a_thousandth_of_e_wide() -> None:
-    gaps = continuous.Gaps(np.zeros(23_027, dtype=np.int64), 0.0, 0.0)
-    for seconds, times in ((1e-6, 50), (1e-3, 49), (1.0, 1)):
-        gaps.counts[int(1000 * math.log(seconds / 1e-6))] += times
-    assert gaps.count == 100
-    assert gaps.quantile(0.5) == pytest.approx(1e-6, rel=1e-3)
-    assert gaps.quantile(0.51) == pytest.approx(1e-3, rel=1e-3)
-    assert gaps.quantile(0.99) == pytest.approx(1e-3, rel=1e-3)
-    assert gaps.quantile(1.0) == pytest.approx(1.0, rel=1e-3)
-
-
 def test_importing_and_describing_loads_no_numba() -> None:
     code = (
         "import sys\n"

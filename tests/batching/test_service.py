@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from perfkit.batching.service import Sample, Service, fit, samples, scaled
+from perfkit.batching.service import Sample, Service, fit, samples
 from perfkit.errors import UsageError
 from tests.reporting.documents import cell, document
 
@@ -41,7 +41,6 @@ def test_seconds_by_hand() -> None:
     assert service.total_s(2, 4, 4) == 13.0 + 3 * 4.5
     assert service.total_s(2, 4, 1) == 13.0
     assert service.table(2, 4, 1).tolist() == [0.0, 7.0, 13.0]
-    assert scaled(service, 2.0).prefill_s(2, 4) == 26.0
 
 
 def test_no_coefficient_is_negative_and_errors_are_those_of_unseen_cells() -> None:
