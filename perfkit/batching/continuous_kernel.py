@@ -5,8 +5,8 @@ what the arrays mean; the rules are those of docs/batching-continuous.md, in its
 """
 
 import numpy as np
-from numba import njit
 
+from perfkit.batching.compiling import njit
 from perfkit.batching.histogram_kernel import bin_index
 
 DONE, STUCK = 0, 1

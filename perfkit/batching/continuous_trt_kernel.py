@@ -6,8 +6,8 @@ is imported from ``continuous_kernel``, touch this one.
 """
 
 import numpy as np
-from numba import njit
 
+from perfkit.batching.compiling import njit
 from perfkit.batching.continuous_kernel import (
     BUSY,
     DONE,

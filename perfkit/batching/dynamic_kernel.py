@@ -10,8 +10,8 @@ Import it lazily: it imports numba. The caller is ``perfkit.batching.dynamic``.
 """
 
 import numpy as np
-from numba import njit
 
+from perfkit.batching.compiling import njit
 from perfkit.batching.histogram_kernel import bin_index
 
 SERVED, TOO_LARGE, QUEUE_FULL, TIMED_OUT, STRANDED = 0, 1, 2, 3, 4

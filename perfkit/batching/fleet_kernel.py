@@ -1,7 +1,8 @@
 """The kernel of ``fleet``: servers under one clock, each advanced when it is looked at."""
 
 import numpy as np
-from numba import njit
+
+from perfkit.batching.compiling import njit
 
 RANDOM, ROUND_ROBIN, SHORTEST = 0, 1, 2
 

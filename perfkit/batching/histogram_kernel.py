@@ -5,8 +5,7 @@ Import it lazily: it imports numba.
 
 import math
 
-from numba import njit
-
+from perfkit.batching.compiling import njit
 from perfkit.batching.histogram import BINS, BINS_PER_E, LEAST_S
 
 _PER_E = float(BINS_PER_E)

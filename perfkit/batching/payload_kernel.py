@@ -8,8 +8,8 @@ Import it lazily: it imports numba. The caller is ``perfkit.batching.dynamic``.
 """
 
 import numpy as np
-from numba import njit
 
+from perfkit.batching.compiling import njit
 from perfkit.batching.dynamic_kernel import _first_free
 
 # The batcher's state: the queue is requests HEAD to SEEN; payloads FIRST to FIRST + HELD of a ring;
