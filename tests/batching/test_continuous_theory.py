@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +27,7 @@ class _Chain(NamedTuple):
     p: float
 
 
-# The rows cont_* of /work/shared/batching/reference.json, and w as found there.
+# The rows cont_* of reference.json beside this file, and w as found there.
 _ROWS = {
     "cont_c16_l1.8_p20": (_Chain(1.8, 0.001, 0.02, 16, 0.05), 0.44127719300023216),
     "cont_c16_l20.0_p20": (_Chain(20.0, 0.001, 0.02, 16, 0.05), 0.9243598567135265),
@@ -103,10 +102,7 @@ def test_mean_stay_is_that_of_the_exact_chain(name: str) -> None:
 
 
 def test_rows_are_those_of_the_reference() -> None:
-    fixtures = os.environ.get("PERFKIT_FIXTURES")
-    path = Path(fixtures or ".").parent / "batching/reference.json"
-    if not fixtures or not path.is_file():
-        pytest.skip("PERFKIT_FIXTURES is not set, or no batching/reference.json lies beside it")
+    path = Path(__file__).with_name("reference.json")
     rows = {row["id"]: row for row in json.loads(path.read_text())["configs"]}
     for name, (chain, known) in _ROWS.items():
         given = rows[name]["params"]
