@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from perfkit.architectures import ARCHITECTURES
-from perfkit.errors import UsageError, unknown
+from perfkit.errors import UsageError, in_one_line, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,7 +125,7 @@ def make_case(fields: dict[str, Any], where: str) -> Case:
     try:
         return Case(**fields)
     except ValidationError as error:
-        raise UsageError(f"{where}: {_one_line(error)}") from None
+        raise UsageError(f"{where}: {in_one_line(error, Case.model_fields)}") from None
 
 
 def wanted(case_id: str, patterns: Iterable[str]) -> bool:
@@ -140,20 +140,6 @@ def wanted(case_id: str, patterns: Iterable[str]) -> bool:
 def reference_of(case: Case) -> Case:
     """Return the arm that others are compared with: eager, fp32, scores materialised."""
     return case.but(backend="torch-eager", precision="fp32", attention="nofmha", tp=1)
-
-
-def _one_line(error: ValidationError) -> str:
-    parts = []
-    for problem in error.errors():
-        place = ".".join(str(step) for step in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            parts.append(unknown("key", place, Case.model_fields))
-        elif problem["type"] == "missing":
-            parts.append(f"{place} is missing")
-        else:
-            text = problem["msg"].removeprefix("Value error, ")
-            parts.append(f"{place}: {text}, got {problem['input']!r}" if place else text)
-    return "; ".join(parts)
 
 
 class Matrix(BaseModel):
@@ -185,7 +171,7 @@ class Matrix(BaseModel):
         try:
             return cls(**table)
         except ValidationError as error:
-            raise UsageError(f"{where}: {_one_line(error)}") from None
+            raise UsageError(f"{where}: {in_one_line(error, Case.model_fields)}") from None
 
     def cases(self, where: str = "matrix") -> tuple[Case, ...]:
         """Expand to cases, each once. Raises UsageError when a rule or a cell is wrong."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -84,15 +85,20 @@ def capacity(
 
 def _least(need: Need, service_s: NDArray[np.float64], most: int, delay_s: float) -> Answer | None:
     """Bisect over replicas: more of them never make p99 worse beyond the noise."""
+
+    @functools.cache
+    def p99_of(replicas: int) -> Estimate:
+        return _p99(need, service_s, most, delay_s, replicas)
+
     saturation = most / float(service_s[most])
     low = max(1, math.ceil(need.rate_per_s / (STABLE * saturation)))
     high = low
-    while not _meets(_p99(need, service_s, most, delay_s, high), need):
+    while not _meets(p99_of(high), need):
         if high >= _MOST_REPLICAS or high > 4 * low + need.rate_per_s:
             return None
         high *= 2
-    replicas = least(lambda k: _meets(_p99(need, service_s, most, delay_s, k), need), low, high)
-    p99 = _p99(need, service_s, most, delay_s, replicas)
+    replicas = least(lambda k: _meets(p99_of(k), need), low, high)
+    p99 = p99_of(replicas)
     return Answer(replicas, most, delay_s, p99, 1 - (p99.mean + p99.half) / need.p99_s)
 
 

@@ -121,12 +121,6 @@ def whole(place: Path) -> Iterator[Path]:
 
 def _lives(pid: str) -> bool:
     """Whether a process of that number lives, other than this one."""
-    if not pid.isdigit() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    import psutil
+
+    return pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid))

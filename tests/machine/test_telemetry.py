@@ -34,8 +34,8 @@ def nvmlDeviceGetCurrentClocksThrottleReasons(handle): return 0x4
 """
 
 
-def until(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE_S
+def until(true: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
+    deadline = time.monotonic() + patience_s
     while not true() and time.monotonic() < deadline:
         time.sleep(0.02)
     return true()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.cases import LOCAL, PRECISIONS
-from perfkit.errors import UsageError, unknown
+from perfkit.errors import UsageError, in_one_line, unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ class EngineConfig(BaseModel):
         try:
             return cls(**table)
         except ValidationError as error:
-            raise UsageError(f"{path}: {_one_line(error)}") from None
+            raise UsageError(f"{path}: {in_one_line(error, cls.model_fields)}") from None
 
     def fits(self, case: Case) -> bool:
         """Whether an engine of this config can run the case, and is of its model and kind."""
@@ -133,16 +133,3 @@ def for_case(case: Case) -> EngineConfig:
         max_num_tokens=max(_NUM_TOKENS, case.prompt_len + case.new_tokens),
         weights=weights,
     )
-
-
-def _one_line(error: ValidationError) -> str:
-    problems: list[Any] = error.errors()
-    parts = []
-    for problem in problems:
-        place = ".".join(str(step) for step in problem["loc"])
-        text = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            parts.append(f"{place} is missing")
-        else:
-            parts.append(f"{place}: {text}, got {problem['input']!r}" if place else text)
-    return "; ".join(parts)

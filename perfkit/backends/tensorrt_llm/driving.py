@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from pathlib import Path
@@ -53,12 +54,14 @@ def config_for(case: Case) -> EngineConfig:
 
     PERFKIT_ENGINE_CONFIGS names files, separated as in PATH.
     """
-    named = [Path(one) for one in os.environ.get(CONFIGS, "").split(os.pathsep) if one]
-    for path in (*named, *engine_configs().values()):
-        config = EngineConfig.read(path)
-        if config.fits(case):
-            return config
-    return for_case(case)
+    configs = _configs(os.environ.get(CONFIGS, ""))
+    return next((config for config in configs if config.fits(case)), None) or for_case(case)
+
+
+@functools.cache
+def _configs(named: str) -> tuple[EngineConfig, ...]:
+    paths = [Path(one) for one in named.split(os.pathsep) if one]
+    return tuple(EngineConfig.read(path) for path in (*paths, *engine_configs().values()))
 
 
 def uncheckable(config: EngineConfig, source: ModelSource) -> str | None:

@@ -58,8 +58,9 @@ class Worker:
         """Stream all rows of ``ids`` (B, P) at once: ``tokens`` (B, N) and ``tokens_s`` (N,)."""
         new_tokens = header["new_tokens"]
         prompts = arrays["ids"].tolist()
+        asked = _sampling_params(sampling(new_tokens))
         start = time.perf_counter()
-        done = self._loop.run_until_complete(_all(self._llm, prompts, sampling(new_tokens)))
+        done = self._loop.run_until_complete(_all(self._llm, prompts, asked))
         host_s = time.perf_counter() - start
         tokens = [found for found, _ in done]
         for row, found in enumerate(tokens):
@@ -114,15 +115,12 @@ def _sampling_params(table: dict[str, Any]) -> Any:
     return importlib.import_module("tensorrt_llm").SamplingParams(**table)
 
 
-async def _all(
-    llm: Any, prompts: list[list[int]], table: dict[str, Any]
-) -> list[tuple[list[int], Request]]:
-    return list(await asyncio.gather(*(_one(llm, prompt, table) for prompt in prompts)))
+async def _all(llm: Any, prompts: list[list[int]], params: Any) -> list[tuple[list[int], Request]]:
+    return list(await asyncio.gather(*(_one(llm, prompt, params) for prompt in prompts)))
 
 
-async def _one(llm: Any, prompt: list[int], table: dict[str, Any]) -> tuple[list[int], Request]:
+async def _one(llm: Any, prompt: list[int], params: Any) -> tuple[list[int], Request]:
     """Submit one prompt, and note when each of its tokens was seen."""
-    params = _sampling_params(table)
     submitted = time.perf_counter()
     seen: list[float] = []
     tokens: list[int] = []

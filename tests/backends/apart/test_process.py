@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import pytest
 from perfkit.backends.apart.process import EngineProcess, Limits
 from perfkit.backends.engine import ApartError
 from perfkit.machine.guard import marked
+from tests.machine.test_telemetry import gone, until
 
 LIMITS = Limits(start_s=20, call_s=20, end_s=0.5)
 ANSWERS = """
@@ -52,20 +52,6 @@ def process(tmp_path: Path) -> EngineProcess:
     return EngineProcess([sys.executable, str(script)], {}, LIMITS)
 
 
-def gone(pid: int) -> bool:
-    for _ in range(100):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        # A killed child of nobody's may stay a zombie where init does not reap.
-        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
-            if stat.read().rpartition(")")[2].split()[0] == "Z":
-                return True
-        time.sleep(0.05)
-    return False
-
-
 def test_values_and_arrays_go_over_and_come_back(process: EngineProcess) -> None:
     numbers = np.arange(6, dtype=np.float32).reshape(2, 3)
     told, arrays = process.call("double", 20, {"word": "na"}, numbers=numbers)
@@ -103,7 +89,7 @@ def test_a_call_that_hangs_ends_with_the_process(process: EngineProcess) -> None
         process.call("sleep", 0.3)
     assert caught.value.verdict == "timeout"
     assert str(caught.value).startswith("sleep: no answer within 0.3 s")
-    assert gone(pid)
+    assert until(lambda: gone(pid), 5)
     with pytest.raises(ApartError, match="has ended"):
         process.call("double", 20)
 
@@ -114,7 +100,7 @@ def test_a_hang_as_it_ends_costs_a_moment_and_leaves_nobody(process: EngineProce
     start = time.monotonic()
     process.close()
     assert time.monotonic() - start < 10
-    assert gone(pid)
+    assert until(lambda: gone(pid), 5)
     assert marked(process.mark) == []
 
 
@@ -143,10 +129,8 @@ def test_nothing_outlives_a_perfkit_that_is_killed(tmp_path: Path) -> None:
         assert owner.stdout is not None
         pid, folder, mark = owner.stdout.readline().split()
         owner.kill()
-    assert gone(int(pid))
-    deadline = time.monotonic() + 10
-    while (marked(mark) or Path(folder).exists()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert until(lambda: gone(int(pid)), 5)
+    until(lambda: not marked(mark) and not Path(folder).exists(), 10)
     assert marked(mark) == []
     assert not Path(folder).exists()
 
