@@ -1,9 +1,10 @@
 """Score gates on the runs of gate_traces.py: the tables of docs/regression-gate.md.
 
-    python benchmarks/gate_score.py TRACES.jsonl OUT.json [--trials 400]
+    python benchmarks/gate_score.py TRACES.jsonl OUT.json [--trials 400] [--baseline FOLDER]
 
 Unchanged runs are split by time: a baseline is drawn from the first half, new runs from the second
-(``blocked``), or both from the second (``scattered``). A build is one matrix; for lone regressions
+(``blocked``), or both from the second (``scattered``). With --baseline all are new, and held
+against that stored set of runs (``stored``). A build is one matrix; for lone regressions
 one cell of it, by turns, comes from runs with more work. Builds are resampled from the runs there
 are, so each rate stands beside the Wilson interval of as many builds as there were independent new
 runs.
@@ -13,17 +14,19 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
+from perfkit.gating.baseline import load_whole
 from perfkit.gating.session import against_baseline
 from perfkit.results import store
 from perfkit.results.gate import REGRESSED, Rule
@@ -90,22 +93,43 @@ def with_cell(run: Document, cell: str, other: Document) -> Document:
     return made
 
 
-class Builds:
-    """Draws builds: a stored set of runs, and new runs that come one by one."""
+@dataclass(frozen=True)
+class Runs:
+    """The unchanged runs of a scheme by time: those that are stored, and those that may be new.
 
-    def __init__(self, same: Sequence[Document], scheme: str, seed: int) -> None:
-        """Split the unchanged runs by time."""
+    Of a set that was recorded as one, the first five screen.
+    """
+
+    scheme: str
+    first: tuple[Document, ...]
+    second: tuple[Document, ...]
+
+    @classmethod
+    def split(cls, scheme: str, same: Sequence[Document], baseline: Sequence[Document]) -> Runs:
+        """Split the unchanged runs as the scheme asks."""
+        if scheme == "stored":
+            return cls(scheme, tuple(baseline), tuple(same))
         half = 0 if scheme == "resampled" else len(same) // 2
-        self._first, self._second = list(same[:half]), list(same[half:])
-        self._scheme, self._chance = scheme, random.Random(seed)  # noqa: S311  (resampling)
+        return cls(scheme, tuple(same[:half]), tuple(same[half:]))
 
-    def draw(self) -> tuple[list[Document], list[Document]]:
-        """Return 15 stored runs and new ones, no run in both."""
-        new = self._chance.sample(self._second, len(self._second))
+    @property
+    def in_time(self) -> bool:
+        """Whether new runs come after all stored ones."""
+        return self.scheme in ("blocked", "stored")
+
+    def draws(self, seed: int) -> Iterator[tuple[list[Document], list[Document]]]:
+        """Yield builds without end: 15 stored runs and new ones, no run in both."""
+        chance = random.Random(seed)  # noqa: S311  (resampling)
         need = SCREENING + CONFIRMING
-        if self._scheme == "blocked":
-            return self._chance.sample(self._first, need), new
-        return new[:need], new[need:]
+        while True:
+            new = chance.sample(self.second, len(self.second))
+            if self.scheme == "stored":
+                screening = chance.sample(self.first[:SCREENING], SCREENING)
+                yield [*screening, *self.first[SCREENING:]], new
+            elif self.scheme == "blocked":
+                yield chance.sample(self.first, need), new
+            else:
+                yield new[:need], new[need:]
 
 
 def gate_once(
@@ -145,18 +169,14 @@ def rate(hits: int, trials: int, independent: int) -> dict[str, float]:
     return {"rate": share, "low": float(ends.low), "high": float(ends.high), "runs": independent}
 
 
-def score(
-    same: list[Document], more: dict[str, list[Document]], scheme: str, trials: int, rule: Rule
-) -> dict[str, Any]:
+def score(runs: Runs, more: dict[str, list[Document]], trials: int, rule: Rule) -> dict[str, Any]:
     """Return red builds with nothing wrong, and lone regressions found, of our gate and rivals."""
-    cells = sorted(cells_of(same[0]))
-    independent = len(same) if scheme == "resampled" else len(same) - len(same) // 2
-    builds = Builds(same, scheme, seed=1)
+    cells = sorted(cells_of(runs.second[0]))
+    independent = len(runs.second)
     ours = {"red": 0, "invalid": 0, "inconclusive": 0, "false cells": 0, "cost": 0.0}
     rivals = {name: {"red": 0, "false cells": 0} for name in RIVALS}
     highest: dict[str, list[float]] = {name: [] for name in STATISTICS}
-    for _ in range(trials):
-        stored, new = builds.draw()
+    for stored, new in itertools.islice(runs.draws(seed=1), trials):
         code, red, cost = gate_once(stored, new, cells, rule)
         ours["red"] += bool(red)
         ours["false cells"] += len(red)
@@ -183,11 +203,11 @@ def score(
     names = {f"{name} ({limit:.1%})": over(STATISTICS[name.split()[1]], limit)
              for name, limit in equal.items()}  # fmt: skip
     lone = {
-        arm: lone_regressions(same, runs, scheme, trials, rule, RIVALS | names)
-        for arm, runs in more.items()
+        arm: lone_regressions(runs, changed, trials, rule, RIVALS | names)
+        for arm, changed in more.items()
     }
     return {
-        "scheme": scheme,
+        "scheme": runs.scheme,
         "trials": trials,
         "unchanged": {
             "perfkit gate": {
@@ -210,20 +230,19 @@ def score(
 
 
 def lone_regressions(
-    same: list[Document], more: list[Document], scheme: str, trials: int, rule: Rule,
-    rivals: dict[str, Rival],
-) -> dict[str, Any]:  # fmt: skip
+    runs: Runs, more: list[Document], trials: int, rule: Rule, rivals: dict[str, Rival]
+) -> dict[str, Any]:
     """Return how often one changed cell of a build is found, by each gate."""
-    cells = sorted(cells_of(same[0]))
-    builds, chance = Builds(same, scheme, seed=2), random.Random(3)  # noqa: S311  (resampling)
-    if scheme == "blocked":
+    cells = sorted(cells_of(runs.second[0]))
+    chance = random.Random(3)  # noqa: S311  (resampling)
+    if runs.in_time:
         # New runs come after the baseline's, changed ones too.
-        split = started(same[len(same) // 2])
-        more = [run for run in more if started(run) >= split]
+        last = max(map(started, runs.first))
+        more = [run for run in more if started(run) > last]
     found = dict.fromkeys(("perfkit gate", *rivals), 0)
     judged, by_cell = 0, {cell: [0, 0] for cell in cells}
-    for trial in range(trials):
-        stored, new = builds.draw()
+    builds = itertools.islice(runs.draws(seed=2), trials)
+    for trial, (stored, new) in enumerate(builds):
         cell = cells[trial % len(cells)]
         slow = chance.sample(more, len(more))
         changed = [with_cell(run, cell, other) for run, other in zip(new, slow, strict=False)]
@@ -327,7 +346,8 @@ def tables(found: dict[str, Any]) -> str:
         lines += ["", f"perfkit gate: INVALID {invalid}, INCONCLUSIVE {unsure}, "]
         lines[-1] += f"{ours['runs a cell']:.2f} runs a cell; the first found where not INVALID: "
         lines[-1] += f"{alone}."
-    lines += ["", "| gate | unchanged runs beside a busy neighbour |", "|---|---|"]
+    if found["neighbour"]:
+        lines += ["", "| gate | unchanged runs beside a busy neighbour |", "|---|---|"]
     for name, codes in found["neighbour"].items():
         told_codes = ", ".join(f"{count} {code}" for code, count in codes.items() if count)
         lines.append(f"| {name} | {told_codes} |")
@@ -346,13 +366,18 @@ def main() -> None:
     parser.add_argument("traces", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--baseline", type=Path, help="a stored set of runs, to hold all against")
     asked = parser.parse_args()
     arms = read(asked.traces)
     same = arms["same"]
     more = {arm: arms[arm] for arm in ("plus5", "plus10") if arm in arms}
-    # Too few runs to split by time: resampled from all of them, nothing is tuned.
+    baseline = load_whole(asked.baseline).runs if asked.baseline else ()
+    # Too few runs to split by time: resampled from all of them. Nothing is tuned then.
     few = len(same) < 2 * (SCREENING + CONFIRMING) + 2
-    rule, tuned = (Rule(), []) if few else tune(same[: len(same) // 2], asked.trials // 4)
+    untuned = bool(baseline) or few
+    rule, tuned = (Rule(), []) if untuned else tune(same[: len(same) // 2], asked.trials // 4)
+    schemes = ("stored",) if baseline else ("resampled",) if few else ("scattered", "blocked")
+    disturbed = arms.get("neighbour", [])
     found = {
         "machine": same[0]["perfkit"]["machine"],
         "runs": {"same": len(same), **{arm: len(runs) for arm, runs in more.items()}},
@@ -361,10 +386,12 @@ def main() -> None:
         "rule": asdict(rule),
         "tuning": tuned,
         "spread of runs in percent": spreads(same),
-        "neighbour": beside_neighbour(same, arms.get("neighbour", []), rule),
-        "schemes": [score(same, more, scheme, asked.trials, rule)
-                    for scheme in (("resampled",) if few else ("scattered", "blocked"))],
-    }  # fmt: skip
+        "neighbour": beside_neighbour(same, disturbed, rule) if disturbed else {},
+        "schemes": [
+            score(Runs.split(scheme, same, baseline), more, asked.trials, rule)
+            for scheme in schemes
+        ],
+    }
     store.write_whole(asked.out, json.dumps(found, indent=1))
     print(tables(found))  # noqa: T201
 

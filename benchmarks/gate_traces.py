@@ -2,8 +2,8 @@
 
     python benchmarks/gate_traces.py OUT [--same 44] [--plus5 20] ... [--device cpu]
 
-Every run is a fresh process over the whole matrix. The model is a folder of the same name in each
-arm, of as many layers as the base has, one more or two more (of llama-mini's 20: 5 and 10 %), so
+Every run is a fresh process over the whole matrix. More work is a layer more or two in the model of
+a copy of this checkout (of llama-mini's 20: 5 and 10 %; of tinyllama-1.1b's 22: 4.5 and 9 %), so
 that cell ids are equal and the work is real. Arms come in random order, and runs beside a busy
 neighbour last. Run it again to go on where it stopped. OUT/traces.jsonl holds what gate_score.py
 needs of each run.
@@ -15,17 +15,17 @@ import argparse
 import contextlib
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfkit.architectures import ARCHITECTURES
+from perfkit.gating.against import environment
 from perfkit.gating.fresh import fresh_run
-from perfkit.inputs import models
 from perfkit.plan import load_plan
 from perfkit.results import store
 from perfkit.suite import Measuring
@@ -41,6 +41,12 @@ while True:
         sum(range(10_000))
     time.sleep(2)
 """
+
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = ("perfkit", "benchmarks", "configs", "data", "conftest.py", "pytest.ini", "pyproject.toml")
+# The model of the gate's cells.
+MODELS = {"cpu": "llama-mini", "gpu": "tinyllama-1.1b"}
 
 
 class Arm(NamedTuple):
@@ -59,14 +65,25 @@ ARMS = {
 }
 
 
-def make_model(folder: Path, base: str, more_layers: int) -> Path:
-    """Save the base model with some layers more; the layers that both have hold equal weights."""
-    place = folder / "model"
-    if not (place / "config.json").is_file():
-        arch = replace(ARCHITECTURES[base], layers=ARCHITECTURES[base].layers + more_layers)
-        source = replace(models.find(base), arch=arch)
-        models.build(source, "bf16", "cpu").save_pretrained(place)
-    return place
+def checkout(place: Path, model: str, more_layers: int) -> Path:
+    """Copy this checkout's suite, its ``model`` with some layers more, unless it is there."""
+    if place.is_dir():
+        return place
+    partial = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name in SUITE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, partial / name)
+        else:
+            shutil.copy(source, partial / name)
+    layers = ARCHITECTURES[model].layers + more_layers
+    with (partial / "perfkit" / "architectures.py").open("a", encoding="utf-8") as file:
+        file.write(
+            f"\nfrom dataclasses import replace\n\n"
+            f"ARCHITECTURES[{model!r}] = replace(ARCHITECTURES[{model!r}], layers={layers})\n"
+        )
+    return partial.rename(place)
 
 
 def slim(arm: str, run: dict[str, Any]) -> dict[str, Any]:
@@ -145,15 +162,24 @@ def make_run(out: Path, arm: Arm, name: str, number: int, asked: argparse.Namesp
     output = out / name / f"{number:03}.json"
     if output.is_file():
         return output
-    model = make_model(out / "models" / name, asked.base, arm.more_layers)
+    place = None
+    if arm.more_layers:
+        place = checkout(out.resolve() / "checkouts" / name, MODELS[asked.device], arm.more_layers)
     what = Measuring(
-        (f"gate-{asked.device}",), model, asked.device, None,
+        (f"gate-{asked.device}",), None, asked.device, None,
         rounds=asked.rounds, max_warmup=2, seed=0, for_gate=True,
     )  # fmt: skip
-    ids = [cell.case.id for cell in load_plan(what.matrices, str(model))]
+    ids = [cell.case.id for cell in load_plan(what.matrices, None)]
     start = time.monotonic()
     with neighbour(arm.disturbed):
-        fresh_run(what, ids, output, seed=zlib.crc32(str(output).encode()))
+        fresh_run(
+            what,
+            ids,
+            output,
+            seed=zlib.crc32(f"{name}/{number}".encode()),
+            place=place,
+            environment=environment(place) if place else None,
+        )
     print(f"{output} {time.monotonic() - start:.1f} s", flush=True)  # noqa: T201
     return output
 
@@ -165,7 +191,6 @@ def main() -> None:
     for name, arm in ARMS.items():
         parser.add_argument(f"--{name}", type=int, default=arm.runs, help="runs of this arm")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--base", default="llama-mini")
     parser.add_argument("--rounds", type=int, default=10)
     asked = parser.parse_args()
     runs = [(name, number) for name in ARMS for number in range(getattr(asked, name))]

@@ -177,9 +177,9 @@ def _attention(case: Case, lab: Lab, engine: Engine) -> dict[str, Any]:
     ids = lab.references.ids(case.batch, case.prompt_len)
     counts = [
         kernels.profile(partial(engine.generate, ids, tokens, _no_stamp), lab.device)
-        for tokens in (1, min(2, case.new_tokens))
+        for tokens in range(1, 1 + min(2, case.new_tokens))
     ]
-    return kernels.describe(case.attention, *counts)
+    return kernels.describe(case.attention, counts[0], counts[-1])
 
 
 def _clock(case: Case, lab: Lab, engine: Engine) -> RoundClock:
