@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-# First match wins. Names are those of kernels (CUDA) or operators (CPU).
+# A name's first match is what it is. Names are those of kernels (CUDA) or operators (CPU).
 _CLASSES: tuple[tuple[str, str], ...] = (
+    ("trtllm-fmha", r"^fmha_v2"),
+    ("flashinfer-fa3", r"flashinfer::PrefillWithKVCacheKernel"),
     ("triton-hopper", r"^attention_forward"),
     ("triton-decode", r"^decode_forward"),
     ("triton", r"^portable_forward"),
@@ -31,13 +33,15 @@ def attention_class(names: Iterable[str]) -> str:
 
     A softmax counts as materialised only where no fused kernel ran.
     """
-    found = []
-    listed = list(names)
-    for kind, pattern in _CLASSES:
-        if any(re.search(pattern, name, re.IGNORECASE) for name in listed):
-            found.append(kind)
+    ran = {_kind(name) for name in names}
+    found = [kind for kind, _ in _CLASSES if kind in ran]
     fused = [kind for kind in found if kind != "materialised"]
     return "+".join(fused or found) or "unknown"
+
+
+def _kind(name: str) -> str | None:
+    matching = (kind for kind, pattern in _CLASSES if re.search(pattern, name, re.IGNORECASE))
+    return next(matching, None)
 
 
 def phases(one: Mapping[str, int], two: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:

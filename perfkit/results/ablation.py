@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfkit import metrics
+from perfkit.machine.kernels import attention_class
 from perfkit.results.gate import CONFIDENCE, above
 from perfkit.results.store import cells_of, section
 from perfkit.results.validity import machine_key, unusable
@@ -110,7 +111,9 @@ def _rest(case: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pair:
     both = [run for run in runs if plain in cells_of(run) and fused in cells_of(run)]
-    usable = [run for run in both if not (_unfit(run, plain) or _unfit(run, fused))]
+    usable = [run for run in both if not (unusable(run, plain) or unusable(run, fused))]
+    if len(usable) == 1:
+        usable = [run for run in usable if not (_unfit(run, plain) or _unfit(run, fused))]
     case = next(cells_of(run)[fused]["case"] for run in runs if fused in cells_of(run))
     actual = {phase: _classes(phase, plain, fused, usable or both) for phase in PHASES}
     refused = _refusal(plain, fused, both, usable)
@@ -128,7 +131,10 @@ def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pai
 
 
 def _unfit(run: Document, cell_id: str) -> str | None:
-    """Say why an arm is not to be compared; rounds that vary too much are a reason here."""
+    """Say why an arm of a lone run is not to be compared, also where its rounds vary too much.
+
+    Of several runs the interval tells that.
+    """
     cell = cells_of(run)[cell_id]
     if cell.get("verdict") == "unstable":
         return f"unstable: {cell.get('reason')}"
@@ -157,7 +163,13 @@ def _refusal(
 
 
 def _class(cell: Mapping[str, Any], phase: str) -> str | None:
-    kind: str | None = section(cell, "attention", phase).get("class")
+    """Return the kind of attention by the kernels' names; what a file says where it has none.
+
+    Stored classes are of the rules of their time.
+    """
+    told = section(cell, "attention", phase)
+    names = told.get("attention_kernels")
+    kind: str | None = attention_class(names) if names else told.get("class")
     return kind
 
 

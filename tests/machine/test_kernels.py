@@ -15,6 +15,14 @@ from perfkit.machine.kernels import attention_class, describe
         ("void at::native::(anonymous namespace)::softmax_warp_forward<float>", "materialised"),
         ("triton_red_fused__softmax_add_mul_3", "materialised"),
         ("ampere_bf16_s16816gemm", "unknown"),
+        (
+            "fmha_v2_flash_attention_bf16_64_128_S_q_k_v_128_causal_output_bf16_tma_ws_sm90_kernel",
+            "trtllm-fmha",
+        ),
+        (
+            "void flashinfer::PrefillWithKVCacheKernel<flashinfer::AttentionKernelTraits<true, 128>>",
+            "flashinfer-fa3",
+        ),
     ],
 )
 def test_real_kernel_names_are_told_apart(name: str, kind: str) -> None:
