@@ -43,15 +43,15 @@ def validate(
     ] = None,
     requests: Annotated[int, typer.Option(min=1, help="Requests a load.")] = 200,
     fit_rounds: Annotated[
-        int, typer.Option(min=1, help="Calibration: how often each batch size runs.")
-    ] = 20,
+        int, typer.Option(min=1, help="Before each load: how often each batch size is timed.")
+    ] = 10,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, prompts, order, arrivals.")] = 0,
     output: Annotated[Path, typer.Option(help="Every request's times, and the figures.")] = Path(
         "results/batching_validation.json"
     ),
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep the output's calibration and finished loads.")
+        bool, typer.Option("--resume", help="Keep the loads that the output has.")
     ] = False,
     from_: Annotated[
         Path | None, typer.Option("--from", help="Measure nothing: predict for this file again.")
@@ -59,9 +59,9 @@ def validate(
 ) -> None:
     """Replay arrivals against a real batcher, and say how far off the simulator is.
 
-    Each batch size is timed first, through the batcher. Then Poisson arrivals of each load are sent
+    Before each load every batch size is timed, through the batcher. Then Poisson arrivals are sent
     in real time, and the simulator is run on the arrivals as received. Prediction needs numba
-    (extra batching); without it what was measured is kept, and --from predicts elsewhere.
+    (extra batching): without it, what was measured is kept, and --from predicts elsewhere.
     """
     from perfkit.batching.server import document as files
     from perfkit.running import resolve_device

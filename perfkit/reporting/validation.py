@@ -10,28 +10,41 @@ if TYPE_CHECKING:
     from perfkit.batching.server.document import Document
 
 _NAMES = {"wait_s": "wait", "ttft_s": "TTFT", "tpot_s": "TPOT", "e2e_s": "e2e"}
-_HEAD = ("load", "figure", "measured", "predicted", "error", "p50", "p90", "p99", "fit's")
-_LINE = "{:>5} {:9} {:>10} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}"
+_HEAD = [
+    "load",
+    "figure",
+    "measured",
+    "predicted",
+    "error",
+    "p50",
+    "p90",
+    "p99",
+    "fit",
+    "first",
+    "own",
+]
+_LINE = "{:>5} {:9} {:>10} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}"
 
 
 def lines(compared: list[Document]) -> Iterator[str]:
     """Yield the table: means in ms and relative errors, those of quantiles too.
 
-    The last column is the mean's error where service times are the fit's, not the calibration's.
+    The last columns are errors of the mean by other service times than the load's calibration:
+    the fit to it, the first load's calibration, and the replay's own, which is no prediction.
     """
     yield _LINE.format(*_HEAD)
     for one in compared:
-        by = one["table"]
+        table = one["table"]
         for name, words in _NAMES.items():
-            errors = by["error"][name]
+            errors = table["error"][name]
             if errors is None:
                 continue
-            fit = one["fit"].get("error", {}).get(name)
+            others = (one[by].get("error", {}).get(name) for by in ("fit", "first", "own"))
             yield _LINE.format(
                 f"{one['load']:g}", words, _ms(one["measured"][name]["mean"]),
-                _ms(by["predicted"][name]["mean"]),
+                _ms(table["predicted"][name]["mean"]),
                 *(_share(errors[key]) for key in ("mean", "p50", "p90", "p99")),
-                _share(fit and fit["mean"]),
+                *(_share(other and other["mean"]) for other in others),
             )  # fmt: skip
         service = one["service"]
         if service["batches"]:
@@ -40,7 +53,7 @@ def lines(compared: list[Document]) -> Iterator[str]:
                 _ms(service["table_s"]),
                 _share(service["error"]),
             )
-            yield _LINE.format(f"{one['load']:g}", "a batch", *figures, "", "", "", "").rstrip()
+            yield _LINE.format(f"{one['load']:g}", "a batch", *figures, *[""] * 6).rstrip()
         yield f"{'':5} {_counts(one)}"
     for reason in dict.fromkeys(one["fit"]["absent"] for one in compared if "absent" in one["fit"]):
         yield f"no fit: {reason}"

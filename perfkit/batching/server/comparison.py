@@ -10,6 +10,7 @@ import numpy as np
 
 from perfkit.batching import service
 from perfkit.batching.record import OUTCOMES
+from perfkit.batching.server.batcher import Answer
 from perfkit.batching.server.document import answers
 from perfkit.errors import UsageError
 from perfkit.metrics import quantiles
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from perfkit.batching.policies import Policy
-    from perfkit.batching.server.batcher import Answer
     from perfkit.batching.server.document import Document, Setup
     from perfkit.cases import Case
 
@@ -105,24 +105,28 @@ def predicted(
 def compare(document: Document, setup: Setup) -> list[Document]:
     """Return each load's measured and predicted figures, and the relative errors.
 
-    By the calibration's means ("table") and by the fit to them ("fit"), which may be absent with a
-    reason. ``service`` sets the batches that ran beside the table at their sizes: what is off there
-    is no fault of the queue's.
+    Predicted by the means of the calibration before it ("table"), by the fit to them ("fit", which
+    may be absent with a reason), and by the means of the first load's calibration ("first"). "own"
+    takes the means of the very batches that were served: no prediction, but it shows what the rule
+    of batching alone is off. ``service`` sets the batches that ran beside the table at their sizes.
     """
-    new = setup.case.new_tokens
-    table = calibrated(answers(document["calibration"]["rows"]), setup.case.batch)
-    tables: dict[str, Table | str] = {"table": table, "fit": _or_reason(table, setup.case)}
-    compared = []
+    case = setup.case
+    compared: list[Document] = []
+    first: Table | None = None
     for one in document["loads"]:
         found = answers(one["rows"])
-        happened = measured(found, new)
+        table = calibrated(answers(one["calibration"]), case.batch)
+        first = first or table
+        own = _own(found, table)
+        happened = measured(found, case.new_tokens)
         arrival_s = [answer.arrival_s for answer in found]
         told: Document = {"load": one["load"], "measured": happened}
+        tables = {"table": table, "fit": _or_reason(table, case), "first": first, "own": own}
         for name, times in tables.items():
             if isinstance(times, str):
                 told[name] = {"absent": times}
                 continue
-            expected = predicted(setup.policy, arrival_s, times, new)
+            expected = predicted(setup.policy, arrival_s, times, case.new_tokens)
             told[name] = {"predicted": expected, "error": _errors(expected, happened)}
         told["service"] = _service(found, table)
         told["sent_late_s"] = max(
@@ -130,6 +134,18 @@ def compare(document: Document, setup: Setup) -> list[Document]:
         )
         compared.append(told)
     return compared
+
+
+def _own(found: Sequence[Answer], table: Table) -> Table:
+    """Return the means of the batches that were served; the table's for sizes that none had."""
+    seen = {one.size for one in found if one.outcome == "served"}
+    both = enumerate(zip(table.prefill_s, table.total_s, strict=True))
+    lacking = [
+        Answer(0.0, 0.0, float(first), float(total), -1, size, "served")
+        for size, (first, total) in both
+        if size not in seen
+    ]
+    return calibrated([*found, *lacking], len(table.total_s) - 1)
 
 
 def _or_reason(table: Table, case: Case) -> Table | str:

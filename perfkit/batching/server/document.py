@@ -31,7 +31,7 @@ _POLICIES: dict[str, type[Static | Dynamic | OneByOne]] = {
 class Setup:
     """What is measured: ``case`` at its largest batch, ``requests`` a load, from ``seed``.
 
-    ``fit_rounds``: how often the calibration runs each batch size.
+    ``fit_rounds``: how often the calibration of each load runs each batch size.
     """
 
     case: Case
@@ -83,8 +83,9 @@ def read(path: Path) -> tuple[Document, Setup]:
         document = json.loads(path.read_text(encoding="utf-8"))
         schema = document["perfkit_batching_validation"]
         setup = Setup.from_json(document["setup"])
-        for one in (document["calibration"], *document["loads"]):
+        for one in document["loads"]:
             answers(one["rows"])
+            answers(one["calibration"])
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:

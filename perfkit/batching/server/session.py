@@ -1,4 +1,4 @@
-"""A measuring session: load, warm up, calibrate, replay each load, keep what is finished."""
+"""A measuring session: warm up; calibrate and replay each load; keep what is finished."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.batching import arrivals
 from perfkit.batching.server.comparison import calibrated
-from perfkit.batching.server.document import SCHEMA, Document, answers, rows
+from perfkit.batching.server.document import SCHEMA, Document, rows
 from perfkit.batching.server.engines import Engines
 from perfkit.batching.server.replay import calibrate, event_loop, replay
 from perfkit.errors import UsageError
@@ -38,7 +38,7 @@ def begin(setup: Setup, command: Sequence[str]) -> Document:
         "command": list(command),
         "machine": {"key": machine.key, "name": machine.name, **machine.fields},
         "setup": setup.to_json(),
-        "calibration": None,
+        "warmups": [],
         "loads": [],
     }
 
@@ -61,7 +61,11 @@ def measure(
     keep: Callable[[Document], None],
     say: Callable[[str], None],
 ) -> None:
-    """Measure what ``document`` lacks; ``keep`` it after the calibration and after each load."""
+    """Measure the loads that ``document`` lacks, each calibrated first; ``keep`` it after each.
+
+    The calibration stands right before the load that it predicts, since machines drift, and holds
+    none of its requests.
+    """
     slot = Slot(setup.device, lambda name: models.find(name, seed=setup.seed))
     texts = PromptSet.make(read_prompts(shipped("data/prompts.txt")), None, setup.seed)
     most = max(setup.requests, setup.case.batch)
@@ -92,33 +96,31 @@ async def _measure(
             return loop.run_in_executor(pool, engines, batch)
 
         warmed = await loop.run_in_executor(pool, engines.warm_up, prompts[:most], _WARMUP_CAP)
+        document["warmups"].append({str(size): one.to_json() for size, one in warmed.items()})
         left = [load for load in loads if load not in {one["load"] for one in document["loads"]}]
-        rounds = 0 if document["calibration"] else setup.fit_rounds
         each_s = [warmed[size].seconds[-1] for size in range(1, most + 1)]
-        seconds = rounds * sum(each_s) + sum(_seconds(setup, each_s[-1], load) for load in left)
-        say(f"warm; calibration and {len(left)} loads will take about {seconds:.0f} s")
-        if document["calibration"] is None:
-            timed = await calibrate(execute, list(prompts[:most]), rounds, setup.seed)
-            warmup = {str(size): one.to_json() for size, one in warmed.items()}
-            document["calibration"] = {"warmup": warmup, "rows": rows(timed)}
-            keep(document)
-        table = calibrated(answers(document["calibration"]["rows"]), most)
-        say(f"calibrated: {_words(table.total_s)}")
+        seconds = sum(setup.fit_rounds * sum(each_s) + _span(setup, each_s[-1], load)
+                      for load in left)  # fmt: skip
+        say(f"warm; {len(left)} loads, each calibrated first, will take about {seconds:.0f} s")
         for load in left:
-            rate = load * most / float(table.total_s[-1])
             seed = setup.seed + round(load * 1000)
+            timed = await calibrate(execute, list(prompts[:most]), setup.fit_rounds, seed)
+            table = calibrated(timed, most)
+            rate = load * most / float(table.total_s[-1])
             planned = arrivals.poisson(rate, setup.requests, seed).tolist()
             found = await replay(setup.policy, execute, list(prompts[: setup.requests]), planned)
             document["loads"].append(
-                {"load": load, "rate_per_s": rate, "planned_s": planned,
-                 "rows": rows(found)}
+                {"load": load, "rate_per_s": rate, "calibration": rows(timed),
+                 "planned_s": planned, "rows": rows(found)}
             )  # fmt: skip
-            document["loads"].sort(key=lambda one: one["load"])
             keep(document)
-            say(f"load {load:g}: {len(found)} requests in {max(a.finish_s for a in found):.0f} s")
+            say(
+                f"load {load:g}: batches of {_words(table.total_s)}; then {len(found)} requests "
+                f"in {max(one.finish_s for one in found):.0f} s"
+            )
 
 
-def _seconds(setup: Setup, largest_s: float, load: float) -> float:
+def _span(setup: Setup, largest_s: float, load: float) -> float:
     """Return about how long the arrivals of a load take to come."""
     return setup.requests * largest_s / (load * setup.case.batch)
 

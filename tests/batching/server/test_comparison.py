@@ -83,11 +83,13 @@ def document(policy: Dynamic | Static, answers: list[Answer]) -> tuple[dict[str,
     setup = Setup(CASE, policy, len(answers), 1, 0, "cpu")
     calibration = [timed(1, 0.2, 1.0), timed(2, 0.4, 1.4)]
     planned = [one.arrival_s - 0.001 for one in answers]
-    load = {"load": 0.5, "rate_per_s": 1.0, "planned_s": planned, "rows": rows(answers)}
+    load = {
+        "load": 0.5, "rate_per_s": 1.0, "planned_s": planned, "rows": rows(answers),
+        "calibration": rows(calibration),
+    }  # fmt: skip
     made: dict[str, object] = {
         "perfkit_batching_validation": SCHEMA,
         "setup": setup.to_json(),
-        "calibration": {"rows": rows(calibration)},
         "loads": [load],
     }
     return made, setup
@@ -106,6 +108,8 @@ def test_errors_are_predicted_over_measured_less_one_and_the_table_says_so() -> 
     assert found["service"] == pytest.approx(
         {"batches": 2, "measured_s": 1.1, "table_s": 1.0, "error": 1.0 / 1.1 - 1}
     )
+    assert found["first"] == found["table"]
+    assert found["own"]["error"]["e2e_s"]["mean"] == pytest.approx(0.0)
     assert found["sent_late_s"] == pytest.approx(0.001)
     assert "needs over 3 cells" in found["fit"]["absent"]
     text = "\n".join(lines([found]))

@@ -59,13 +59,14 @@ def test_columns_of_other_lengths_and_another_schema_are_refused(tmp_path: Path)
     good = {
         "perfkit_batching_validation": SCHEMA,
         "setup": Setup(CASE, Static(4), 1, 1, 0, "cpu").to_json(),
-        "calibration": {"rows": columns},
-        "loads": [],
+        "loads": [{"rows": columns, "calibration": columns}],
     }
     path = tmp_path / "f.json"
     path.write_text(json.dumps(good), encoding="utf-8")
     assert read(path)[1].policy == Static(4)
-    path.write_text(json.dumps({**good, "calibration": {"rows": {**columns, "size": []}}}))
+    path.write_text(
+        json.dumps({**good, "loads": [{"rows": columns, "calibration": {**columns, "size": []}}]})
+    )
     with pytest.raises(UsageError, match="is no file of"):
         read(path)
     path.write_text(json.dumps({**good, "perfkit_batching_validation": 9}))
