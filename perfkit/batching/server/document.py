@@ -59,13 +59,19 @@ class Setup:
 
 
 def rows(answers: Sequence[Answer]) -> Document:
-    """Return answers as columns; null for a time that there is none of."""
+    """Return answers as columns, times to 0.1 us; null for a time that there is none of."""
     names = [one.name for one in fields(Answer)]
     columns = zip(*map(astuple, answers), strict=True)
     return {
-        name: [None if isinstance(one, float) and math.isnan(one) else one for one in column]
+        name: [_plain(value) for value in column]
         for name, column in zip(names, columns, strict=True)
     }
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 7)
 
 
 def answers(columns: Document) -> list[Answer]:

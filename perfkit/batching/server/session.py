@@ -107,7 +107,7 @@ async def _measure(
             timed = await calibrate(execute, list(prompts[:most]), setup.fit_rounds, seed)
             table = calibrated(timed, most)
             rate = load * most / float(table.total_s[-1])
-            planned = arrivals.poisson(rate, setup.requests, seed).tolist()
+            planned = arrivals.poisson(rate, setup.requests, seed).round(7).tolist()
             found = await replay(setup.policy, execute, list(prompts[: setup.requests]), planned)
             document["loads"].append(
                 {"load": load, "rate_per_s": rate, "calibration": rows(timed),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from perfkit.batching.server.comparison import (
     measured,
     predicted,
 )
-from perfkit.batching.server.document import SCHEMA, Setup, rows
+from perfkit.batching.server.document import SCHEMA, Setup, read, rows
 from perfkit.cases import Case
 from perfkit.errors import UsageError
 from perfkit.reporting.validation import lines
 
+RECORDED = Path(__file__).resolve().parents[3] / "data/batching/validation-cpu.json"
 CASE = Case.parse("torch-eager/llama-tiny/fp32/fmha/b2/p32/n5/tp1")
 # A batch of one takes 1 s and of two 1.4 s; the first token comes after 0.2 and 0.4 s.
 TABLE = Table(np.array([0.0, 0.2, 0.4]), np.array([0.0, 1.0, 1.4]))
@@ -117,3 +119,12 @@ def test_errors_are_predicted_over_measured_less_one_and_the_table_says_so() -> 
     assert "0.5 a batch      1100 ms    1000 ms   -9.09%" in text
     assert "2 served; requests a batch: 1.00 and 1.00" in text
     assert "no fit: a fit of the prefill needs over 3 cells" in text
+
+
+def test_the_recorded_validation_is_predicted_as_it_says() -> None:
+    recorded, setup = read(RECORDED)
+    for found, told in zip(compare(recorded, setup), recorded["compared"], strict=True):
+        assert found["load"] == told["load"]
+        for by in ("table", "fit", "first", "own"):
+            for metric, figures in told[by]["predicted"].items():
+                assert found[by]["predicted"][metric] == pytest.approx(figures, rel=1e-9)
