@@ -66,6 +66,9 @@ def measure(
     The calibration stands right before the load that it predicts, since machines drift, and holds
     none of its requests.
     """
+    left = [load for load in loads if load not in {one["load"] for one in document["loads"]}]
+    if not left:
+        return
     slot = Slot(setup.device, lambda name: models.find(name, seed=setup.seed))
     texts = PromptSet.make(read_prompts(shipped("data/prompts.txt")), None, setup.seed)
     most = max(setup.requests, setup.case.batch)
@@ -73,14 +76,14 @@ def measure(
     engines = Engines(setup.case, slot)
     try:
         with asyncio.Runner(loop_factory=event_loop) as runner:
-            runner.run(_measure(setup, loads, document, engines, prompts, keep, say))
+            runner.run(_measure(setup, left, document, engines, prompts, keep, say))
     finally:
         engines.release()
 
 
 async def _measure(
     setup: Setup,
-    loads: Sequence[float],
+    left: Sequence[float],
     document: Document,
     engines: Engines,
     prompts: NDArray[np.int64],
@@ -97,7 +100,6 @@ async def _measure(
 
         warmed = await loop.run_in_executor(pool, engines.warm_up, prompts[:most], _WARMUP_CAP)
         document["warmups"].append({str(size): one.to_json() for size, one in warmed.items()})
-        left = [load for load in loads if load not in {one["load"] for one in document["loads"]}]
         each_s = [warmed[size].seconds[-1] for size in range(1, most + 1)]
         seconds = sum(setup.fit_rounds * sum(each_s) + _span(setup, each_s[-1], load)
                       for load in left)  # fmt: skip

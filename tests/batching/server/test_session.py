@@ -128,6 +128,10 @@ def test_a_session_keeps_what_is_finished_and_goes_on_there() -> None:
     assert document["loads"][0] is first
     assert said[0].startswith("warm; 1 loads, each calibrated first, will take about ")
 
+    said.clear()
+    session.measure(SETUP, (0.5, 0.3), document, keep, said.append)
+    assert not said  # nothing is left, so no model is loaded
+
 
 def test_only_the_same_setup_on_the_same_machine_is_gone_on_with() -> None:
     document = session.begin(SETUP, ["perfkit"])
