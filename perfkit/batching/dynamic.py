@@ -44,7 +44,7 @@ def simulate(
     arrivals = requests.arrivals(arrival_s)
     if not len(arrivals):
         raise UsageError("no arrivals: expected one at least")
-    asked = _as_dynamic(policy)
+    asked = as_dynamic(policy)
     tau = requests.service(service_s, asked.max_batch)
     items = requests.sizes(sizes, len(arrivals))
     if isinstance(policy, Static) and (items != 1).any():
@@ -65,7 +65,7 @@ def simulate_long(policy: Policy, pieces: Iterable[ArrayLike], service_s: ArrayL
     preferred size but the largest, no prefetch, levels, limit, timeout or ordering: else use
     ``simulate``.
     """
-    asked = _as_dynamic(policy)
+    asked = as_dynamic(policy)
     if not _is_plain(asked) or asked.preserve_ordering:
         raise UsageError(
             f"{policy}: needs a row a request: simulate it, or leave these options out"
@@ -84,7 +84,7 @@ def simulate_long(policy: Policy, pieces: Iterable[ArrayLike], service_s: ArrayL
     return stream.totals(begin, rest)
 
 
-def _as_dynamic(policy: Policy) -> Dynamic:
+def as_dynamic(policy: Policy) -> Dynamic:
     """Say a policy in the terms of the dynamic batcher, which the others are special cases of."""
     if isinstance(policy, Static):
         return Dynamic(
@@ -152,7 +152,7 @@ class _Stream:
         """Serve what can be known; return how many of ``arrivals`` that is."""
         from perfkit.batching.dynamic_kernel import fifo
 
-        asked = _as_dynamic(self.policy)
+        asked = as_dynamic(self.policy)
         rows = rows or _Rows.of(0)
         done, self.waiting = fifo(
             arrivals,
@@ -220,7 +220,7 @@ def _queued(
 ) -> Run:
     from perfkit.batching.dynamic_kernel import queued
 
-    asked = _as_dynamic(policy)
+    asked = as_dynamic(policy)
     rows = _Rows.of(len(arrivals))
     outcome = np.zeros(len(arrivals), np.int8)
     counts = np.zeros(len(tau), np.int64)
