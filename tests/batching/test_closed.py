@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from perfkit.batching.closed import Loop, simulate
+from perfkit.batching.continuous import StepTime, TrtLlm, VllmLike, simulate_closed
 from perfkit.batching.policies import Dynamic, OneByOne, Policy, Static
 from perfkit.batching.record import OUTCOMES
 from perfkit.batching.theory.closed import repairman
@@ -134,3 +135,23 @@ def test_what_a_closed_loop_does_not_cover_is_refused(policy: Policy, words: str
 def test_a_loop_that_cannot_be_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Loop(**{"clients": 2, "thinks_s": np.zeros(3), **fields})
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        VllmLike(8, 64, 64),
+        VllmLike(8, 64, 64, async_scheduling=True),
+        TrtLlm("GUARANTEED_NO_EVICT", 8, 64, 64),
+    ],
+)
+def test_continuous_batching_of_two_who_never_think(policy: VllmLike | TrtLlm) -> None:
+    """Steps of a second: two tokens take two, and both come again with the answer; the third of
+    three is too long, is refused at once, and its customer sends the fourth then.
+    """
+    lengths = np.array([4, 4, 5_000, 4]), np.full(4, 2)
+    run = simulate_closed(loop(2, 4), *lengths, policy, StepTime(1.0))
+    assert run.arrival_s.tolist() == [0.0, 0.0, 2.0, 2.0]
+    assert run.outcome.tolist() == [0, 0, 1, 0]
+    np.testing.assert_array_equal(run.first_token_s[[0, 1, 3]], [1.0, 1.0, 3.0])
+    np.testing.assert_array_equal(run.finish_s[[0, 1, 3]], [2.0, 2.0, 4.0])
