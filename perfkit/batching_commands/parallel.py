@@ -25,9 +25,10 @@ def finished(
 ) -> Iterator[tuple[int, Result]]:
     """Yield (place in ``jobs``, result) as each ends, in whatever order.
 
-    ``processes`` at once; None: one here, and on Ray as many as the cluster has CPUs. Closing the
-    iterator ends what runs. Raises UsageError for an unknown transport, and where joblib or Ray is
-    missing or no cluster answers.
+    ``processes`` at once; None: one here, and on Ray as many as the cluster has CPUs. A single one
+    is this process itself. Closing the iterator ends what runs. Raises UsageError for an unknown
+    transport, for more processes than a cluster has CPUs, and where joblib or Ray is missing or no
+    cluster answers.
     """
     if transport not in get_args(Transport):
         raise UsageError(unknown("transport", transport, get_args(Transport)))
@@ -67,6 +68,7 @@ def _workers(joblib: Any, transport: Transport, processes: int | None) -> Any:
         supports_return_generator = True
 
     joblib.register_parallel_backend("perfkit-ray", Streaming)
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    # With one worker joblib would stay in this process.
-    return joblib.parallel_config(backend="perfkit-ray", n_jobs=max(2, processes or cpus))
+    cpus = int(ray.cluster_resources().get("CPU", 0))
+    if not 0 < (processes or 1) <= cpus:
+        raise UsageError(f"jobs {processes or 1}: the Ray cluster has {cpus} CPUs, one a job")
+    return joblib.parallel_config(backend="perfkit-ray", n_jobs=processes or cpus)
