@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from perfkit.batching_commands.options import BatchOptions, grouped
+from perfkit.batching_commands.grouped import grouped
 from perfkit.batching_commands.simulate import simulate
 from perfkit.batching_commands.sweep import BATCHES, DELAYS_MS, sweep
+from perfkit.batching_commands.timing import BatchOptions
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from perfkit.batching_commands.options import (
-    PROCESSES,
-    ArrivalOptions,
-    BatchOptions,
-    RuleOptions,
-    StepOptions,
-    grouped,
-    services,
-)
+from perfkit.batching_commands.arrivals import PROCESSES, ArrivalOptions
+from perfkit.batching_commands.grouped import grouped
+from perfkit.batching_commands.rules import RuleOptions
+from perfkit.batching_commands.timing import BatchOptions, StepOptions, services
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
