@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Routing = Literal["random", "round-robin", "shortest", "power-of-d"]
+_MOST_REQUESTS = 2**31 - 1  # places in the kernel's queues are int32
 _RULES = {"random": 0, "power-of-d": 0, "round-robin": 1, "shortest": 2}
 
 
@@ -90,8 +91,8 @@ def simulate(
 
 
 def _check(arrival: np.ndarray, tau: np.ndarray, most: int) -> None:
-    if not len(arrival):
-        raise UsageError("no arrival: nothing to simulate")
+    if not 0 < len(arrival) < _MOST_REQUESTS:
+        raise UsageError(f"{len(arrival)} arrivals: expected from 1 to {_MOST_REQUESTS - 1}")
     if not np.isfinite(arrival).all() or (np.diff(arrival) < 0).any():
         raise UsageError("arrivals must be finite and in order of time")
     if len(tau) <= most:

@@ -2,7 +2,8 @@
 
 The state of all is one tuple of arrays: of each replica the number waiting, the oldest of them, the
 number served, when it is free, and the time integral of those waiting with the time that it reaches
-to; of each request the next of its queue, dispatch and finish.
+to; of each request the next of its queue, dispatch and finish. Numbers and places are int32, so that
+more replicas fit into a core's cache: there may be 2^31 - 2 requests.
 """
 
 import numpy as np
@@ -52,11 +53,11 @@ def run(arrival, replicas, rule, drawn, tau, most, delay):
     n = len(arrival)
     dispatch, finish = np.empty(n), np.empty(n)
     chosen = np.empty(n, np.int32)
-    following = np.full(n + 1, -1, np.int64)
-    oldest = np.full(replicas, -1, np.int64)
-    tail = np.full(replicas, -1, np.int64)
-    waiting = np.zeros(replicas, np.int64)
-    serving = np.zeros(replicas, np.int64)
+    following = np.full(n + 1, -1, np.int32)
+    oldest = np.full(replicas, -1, np.int32)
+    tail = np.full(replicas, -1, np.int32)
+    waiting = np.zeros(replicas, np.int32)
+    serving = np.zeros(replicas, np.int32)
     free_s = np.full(replicas, -np.inf)
     area = np.zeros((replicas, 2))
     state = (waiting, oldest, serving, free_s, area, following, dispatch, finish)
