@@ -41,7 +41,7 @@ class Work:
     prompt: Length
     new: Length
 
-    def lengths(self, load: AnyLoad, number: int, seed: int) -> tuple[Tokens, Tokens]:
+    def lengths(self, load: AnyLoad | None, number: int, seed: int) -> tuple[Tokens, Tokens]:
         """Return prompt and new tokens of ``number`` requests; a trace's own, over and over."""
         if isinstance(load, Replay):
             trace = load.trace
@@ -92,15 +92,15 @@ def point(
 
 
 def saturation_per_s(policy: VllmLike | TrtLlm, load: AnyLoad | None, work: Work) -> float:
-    """Return the requests a second that end when there is always another: simulated, seed 0.
+    """Return the arrivals a second that are kept up with: simulated, seed 0.
 
     Twenty times as many requests as there are seats come at once; those that end between the first
-    tenth and the last are counted. Prefill, KV blocks and preemptions are thus in it.
+    tenth and the last are counted, and with them their share of those rejected at once. Prefill, KV
+    blocks and preemptions are thus in it.
     """
     seats = policy.max_num_seqs if isinstance(policy, VllmLike) else policy.max_batch_size
     number = _FULL * max(seats, 10)
-    come = load if isinstance(load, Replay) else Closed(1, 100)
-    prompt, new = work.lengths(come, number, 0)
+    prompt, new = work.lengths(load, number, 0)
     run = simulate(Requests(np.zeros(number), prompt, new), policy, work.step_time)
     ends = np.sort(run.finish_s[run.outcome == FINISHED])
     if not len(ends):
@@ -108,7 +108,8 @@ def saturation_per_s(policy: VllmLike | TrtLlm, load: AnyLoad | None, work: Work
     low, high = len(ends) // 10, len(ends) - 1 - len(ends) // 10
     span = float(ends[high] - ends[low])
     # Where the few that fit end together, the whole run says it.
-    return (high - low) / span if span > 0 else len(ends) / float(ends[-1])
+    per_s = (high - low) / span if span > 0 else len(ends) / float(ends[-1])
+    return per_s * number / len(ends)
 
 
 def _row(

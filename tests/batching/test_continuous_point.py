@@ -77,6 +77,13 @@ def test_a_trace_brings_its_lengths_and_is_run_once() -> None:
     assert found.rate_per_s == pytest.approx(0.1)
 
 
+def test_what_is_rejected_at_once_takes_nothing_from_saturation() -> None:
+    """Every other request is too large: twice as many may come as are served."""
+    lengths = np.tile([4, 10**6], 50), np.full(100, 3)
+    trace = Replay(Trace(np.arange(100.0), *lengths, 0), "t")
+    assert saturation_per_s(ROOMY, trace, SECOND) == pytest.approx(2 * 8 / 3, rel=0.05)
+
+
 def test_lengths_are_the_same_for_every_policy() -> None:
     load, work = Load("poisson", 1.0, 300), Work(StepTime(0.1), Length(9, 1.0), Length(5, 1.0))
     tokens = [
