@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from perfkit.batching.continuous import TrtLlm, VllmLike
 from perfkit.batching.continuous_point import Work
 from perfkit.batching.fleet import Fleet
+from perfkit.batching.loads import Replay
 from perfkit.batching.policies import Dynamic, OneByOne, Static
 from perfkit.errors import UsageError
 
@@ -47,7 +48,7 @@ class Batches:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One point to simulate; ``words`` say what the service times are."""
+    """One point to simulate; ``words`` say what the times of batches or of steps are."""
 
     policy: AnyPolicy
     load: AnyLoad
@@ -60,6 +61,13 @@ class Job:
         """Refuse a limit of latency that is none."""
         if self.slo_s is not None and not 0 < self.slo_s < math.inf:
             raise UsageError(f"SLO {self.slo_s!r}: expected finite seconds over 0")
+
+    @property
+    def about(self) -> str:
+        """Say the service: the times, and the lengths where they are drawn."""
+        if not isinstance(self.service, Work) or isinstance(self.load, Replay):
+            return self.words
+        return f"{self.words}, prompt {self.service.prompt}, new {self.service.new}"
 
 
 def run(job: Job) -> Point:

@@ -167,6 +167,10 @@ class Length:
         if not 0 <= self.cv < math.inf:
             raise UsageError(f"cv of lengths {self.cv!r}: expected a finite number, 0 or more")
 
+    def __str__(self) -> str:
+        """Say it, as in "512" or "512 (cv 0.5)"."""
+        return f"{self.mean:g}" + (f" (cv {self.cv:g})" if self.cv else "")
+
     def draw(self, number: int, seed: int, *, of: int) -> NDArray[np.int64]:
         """Return the tokens of ``number`` requests; ``of``: lengths.PROMPT_TOKENS or NEW_TOKENS."""
         if self.cv == 0:

@@ -129,7 +129,7 @@ def measure(job: Job) -> Done:
     try:
         found = run(job)
     except UsageError as error:
-        about = {**_policy(job.policy), **_load(job.load), "service_model": job.words}
+        about = {**_policy(job.policy), **_load(job.load), "service_model": job.about}
         return Done({**about, "stable": False, "problem": str(error)}, [], str(error))
     per_s = job.load.requests * found.seeds / (time.perf_counter() - start)
     return Done(row(found, job, per_s), sizes(found), line(found))
@@ -169,7 +169,7 @@ def row(found: Point, job: Job, per_s: float) -> Row:
         **_load(found.load),
         "rate": found.rate_per_s,
         "rho": found.rate_per_s / found.saturation_per_s,
-        "service_model": job.words,
+        "service_model": job.about,
         "seed_count": found.seeds,
         "throughput": mean["throughput_per_s"],
         "mean_batch": mean.get("mean_batch"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROCESSES = ("poisson", "deterministic", "gamma", "mmpp")
 ARRIVALS = (*PROCESSES, "closed", "trace")
-_ARRIVALS = "Arrivals"
+_ARRIVALS, _REQUESTS = "Arrivals", 100_000
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class ArrivalOptions:
     """How requests come, but for their rate."""
 
     arrival: Annotated[str, option(_ARRIVALS, f"One of {', '.join(ARRIVALS)}.")] = "poisson"
-    requests: Annotated[int, option(_ARRIVALS, "Requests a seed.")] = 100_000
+    requests: Annotated[
+        int | None, option(_ARRIVALS, "Requests a seed (100000); a trace has its own.")
+    ] = None
     cv: Annotated[float | None, option(_ARRIVALS, "gamma: of the gaps; 1 is Poisson.")] = None
     phase_rates: Annotated[
         tuple[float, float] | None,
@@ -46,6 +48,7 @@ class ArrivalOptions:
         if self.arrival not in ARRIVALS:
             raise UsageError(unknown("arrival process", self.arrival, ARRIVALS))
         mine = {
+            "requests": (self.requests, (*PROCESSES, "closed")),
             "cv": (self.cv, ("gamma",)),
             "phase-rates": (self.phase_rates, ("mmpp",)),
             "phase-s": (self.phase_s, ("mmpp",)),
@@ -70,14 +73,18 @@ class ArrivalOptions:
                 raise UsageError("mmpp needs --phase-rates and --phase-s, two numbers each")
             bursts = Bursts(self.phase_rates, self.phase_s)
         cv = 1.0 if self.cv is None else self.cv
-        return Load(cast("Process", self.arrival), rate_per_s, self.requests, cv, bursts)
+        return Load(cast("Process", self.arrival), rate_per_s, self._number, cv, bursts)
 
     def closed(self, clients: int) -> Closed:
         """Return a closed loop of so many customers."""
         from perfkit.batching.loads import Closed
 
         think = cast("Think", self.think or "exponential")
-        return Closed(clients, self.requests, (self.think_ms or 0.0) / 1e3, think)
+        return Closed(clients, self._number, (self.think_ms or 0.0) / 1e3, think)
+
+    @property
+    def _number(self) -> int:
+        return _REQUESTS if self.requests is None else self.requests
 
     def replay(self) -> Replay:
         """Return the recorded trace."""

@@ -161,7 +161,7 @@ def _heading(found: Point, job: Job) -> list[str]:
     lines = [
         words(found.policy),
         f"{come}; {load.requests} requests, {runs}",
-        f"service: {job.words}",
+        f"service: {job.about}",
     ]
     if isinstance(load, Replay):
         whose = "are the trace's" if found.batch_sizes is None else "of the trace are not used"
@@ -191,7 +191,7 @@ def to_json(found: Point, job: Job) -> dict[str, Any]:
         "described": repr(found.policy),
         **{key: about.get(key) for key in kept},
         "rate_per_s": _number(found.rate_per_s),
-        "service_model": job.words,
+        "service_model": job.about,
         "seeds": found.seeds,
         "slo_s": job.slo_s,
         "figures": {

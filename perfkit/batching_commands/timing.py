@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from perfkit.batching.continuous_point import Work
     from perfkit.batching.job import AnyPolicy, Batches
-    from perfkit.batching.loads import Length
     from perfkit.batching.service import Service
 
 _LENGTHS, _STEPS = "Whole batches: service times, and lengths", "Continuous batching: steps"
@@ -93,7 +92,7 @@ class StepOptions:
         return given(self, *(field.name for field in fields(self)))
 
     def work(self, prompt: int, new: int) -> tuple[Work, str]:
-        """Return the time of a step and the lengths of requests, and what they are in words."""
+        """Return the time of a step and the lengths of requests; the time in words."""
         from perfkit.batching.continuous import StepTime
         from perfkit.batching.continuous_point import Work
         from perfkit.batching.loads import Length
@@ -105,14 +104,13 @@ class StepOptions:
         step_ms, token_us, seq_us, context_ns = numbers
         if not (step_ms or token_us or seq_us or context_ns):
             raise UsageError("a step that takes no time at all has no queue to simulate")
-        prompts = Length(prompt, self.prompt_cv or 0.0)
-        news = Length(new, self.new_cv or 0.0)
         told = (
             f"{step_ms:g} ms + {token_us:g} us a token + {seq_us:g} us a request + {context_ns:g} "
-            f"ns a cached token, prompt {_length(prompts)}, new {_length(news)}"
+            "ns a cached token"
         )
         time = StepTime(step_ms / 1e3, token_us / 1e6, seq_us / 1e6, context_ns / 1e9)
-        return Work(time, prompts, news), told
+        lengths = Length(prompt, self.prompt_cv or 0.0), Length(new, self.new_cv or 0.0)
+        return Work(time, *lengths), told
 
 
 Services: TypeAlias = "tuple[tuple[Batches, str] | None, tuple[Work, str] | None]"
@@ -142,10 +140,6 @@ def services(batch: BatchOptions, step: StepOptions, policies: Sequence[AnyPolic
         None if all(stepping) else batch.batches(most),
         step.work(batch.prompt, batch.new) if any(stepping) else None,
     )
-
-
-def _length(length: Length) -> str:
-    return f"{length.mean:g}" + (f" (cv {length.cv:g})" if length.cv else "")
 
 
 def _fitted(path: Path) -> Service:

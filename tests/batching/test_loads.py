@@ -43,6 +43,7 @@ def test_a_traces_rate_is_its_gaps() -> None:
 
 def test_lengths_are_fixed_or_drawn() -> None:
     assert Length(7).draw(3, 1, of=PROMPT_TOKENS).tolist() == [7, 7, 7]
+    assert f"{Length(7)}, {Length(100, 0.5)}" == "7, 100 (cv 0.5)"
     drawn = Length(100, 0.5).draw(50_000, 1, of=NEW_TOKENS)
     assert drawn.mean() == pytest.approx(100, rel=0.01)
     assert drawn.std() == pytest.approx(50, rel=0.03)

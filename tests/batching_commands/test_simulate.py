@@ -137,6 +137,7 @@ def test_an_azure_trace_is_replayed_with_its_lengths_and_without_an_interval(
     assert "3 requests, one run, so no interval" in done.stdout
     assert "1 at the very time of the one before" in done.stdout
     assert "lengths are the trace's" in done.stdout
+    assert "prompt 512" not in done.stdout
     figures = json.loads((tmp_path / "out.json").read_text())["figures"]
     assert figures["latency_mean"] == {"mean": pytest.approx((2 + 2 + 3) / 3), "half": None}
     assert figures["ttft_mean"]["mean"] == pytest.approx(1.0)
@@ -190,6 +191,7 @@ def test_an_unstable_load_is_flagged(tmp_path: Path) -> None:
         (["--arrival", "closed", "--clients", "2", "--replicas", "5"], "a fleet in a closed loop"),
         (["--arrival", "closed", "--clients", "2", "--policy", "static"],
          "never fills with 2 clients"),
+        (["--arrival", "trace", "--requests", "500"], "--requests is of poisson"),
         (["--arrival", "trace"], "--arrival trace needs --trace FILE"),
         (["--arrival", "trace", "--trace", "none.csv"], "no trace at none.csv"),
         (["--arrival", "trace", "--trace", "empty.csv"], "has columns and no rows"),
