@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perfkit import batching_cli, batching_validate_cli, gate_cli, trt_cli
+from perfkit import batching_cli, gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Resume, Rounds, Warmup
 
@@ -32,7 +32,6 @@ _COMMANDS = (
 for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(gate_cli.baseline, name="baseline")
-batching_cli.batching.command()(batching_validate_cli.validate)
 app.add_typer(batching_cli.batching, name="batching")
 _RESULT = Path("results/metrics_pytorch.json")
 _INTERRUPTED = 130

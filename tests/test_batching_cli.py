@@ -85,7 +85,7 @@ def test_capacity_says_replicas_batch_delay_and_margin(tmp_path: Path) -> None:
         (["sweep", "--load", "-1"], "load -1.0"),
         (["sweep", "--delay-ms", "-5"], "delay_s -0.005"),
         (["sweep", "--max-batch", "0"], "batch 0"),
-        (["sweep", "--base-ms", "-1"], "expected numbers >= 0"),
+        (["sweep", "--base-ms", "-1"], "expected finite numbers >= 0"),
         (["sweep", "--service", "nobody.json"], "cannot read nobody.json"),
         (["capacity", "--rate", "nan", "--p99-ms", "5"], "rate_per_s nan"),
         (["capacity", "--rate", "10", "--p99-ms", "5"], "cannot be had"),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfkit.batching import arrivals
+from perfkit.batching.estimate import STABLE, Estimate
 from perfkit.batching.fleet import Fleet, simulate
-from perfkit.batching.point import STABLE, WARM_UP, Estimate
+from perfkit.batching.loads import WARM_UP
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:

@@ -19,6 +19,8 @@ from perfkit.errors import UsageError, unknown
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from perfkit.batching.closed import Loop
+
 FINISHED = 0
 REJECTED_KV = 1  # would not fit into the whole KV pool, so it could never end
 REJECTED_LENGTH = 2  # prompt and token limit exceed max_model_len
@@ -161,6 +163,7 @@ class Run:
     the number in the system: only rounding may differ.
     """
 
+    arrival_s: NDArray[np.float64]
     first_scheduled_s: NDArray[np.float64]
     first_token_s: NDArray[np.float64]
     finish_s: NDArray[np.float64]
@@ -180,6 +183,32 @@ def simulate(requests: Requests, policy: VllmLike | TrtLlm, step_time: StepTime)
 
     Raises NoProgressError should a step schedule nothing while requests are left.
     """
+    arrival = np.array(requests.arrival_s, dtype=np.float64)
+    return _simulate(requests, policy, step_time, arrival, None)
+
+
+def simulate_closed(
+    loop: Loop,
+    prompt_tokens: NDArray[np.int64],
+    new_tokens: NDArray[np.int64],
+    policy: VllmLike | TrtLlm,
+    step_time: StepTime,
+) -> Run:
+    """Run a closed loop to its last request; lengths in tokens, in the order of arrival.
+
+    A rejected request is answered at once. Raises what ``simulate`` raises.
+    """
+    requests = Requests(np.zeros(loop.requests), prompt_tokens, new_tokens)
+    return _simulate(requests, policy, step_time, np.full(loop.requests, math.inf), loop)
+
+
+def _simulate(
+    requests: Requests,
+    policy: VllmLike | TrtLlm,
+    step_time: StepTime,
+    arrival: NDArray[np.float64],
+    loop: Loop | None,
+) -> Run:
     from perfkit.batching import continuous_kernel as kernel
 
     outcome = rejections(requests, policy)
@@ -190,11 +219,14 @@ def simulate(requests: Requests, policy: VllmLike | TrtLlm, step_time: StepTime)
     seconds, counts = np.zeros(kernel.SECONDS), np.zeros(4, dtype=np.int64)
     seconds[kernel.ITL_MIN] = math.inf
     filled = (*times, preemptions, itl, seconds, counts)
-    if _run(requests, policy, _coefficients(step_time), outcome, filled) != kernel.DONE:
+    thinks = np.empty(0) if loop is None else loop.thinks_s
+    came = (arrival, 0 if loop is None else loop.clients, thinks)
+    if _run(requests, policy, _coefficients(step_time), came, outcome, filled) != kernel.DONE:
         left = int(np.sum(np.isnan(times[2]) & (outcome == FINISHED)))
         raise NoProgressError(f"{policy}: a step scheduled no token with {left} requests left")
     area, stays = seconds[kernel.AREA], seconds[kernel.SOJOURN]
     return Run(
+        arrival_s=arrival,
         first_scheduled_s=times[0],
         first_token_s=times[1],
         finish_s=times[2],
@@ -247,10 +279,10 @@ def _run(
     requests: Requests,
     policy: VllmLike | TrtLlm,
     coefficients: tuple[float, float, float, float],
+    came: tuple[NDArray[np.float64], int, NDArray[np.float64]],
     outcome: NDArray[np.int64],
     filled: tuple[NDArray[Any], ...],
 ) -> int:
-    arrival = np.ascontiguousarray(requests.arrival_s, dtype=np.float64)
     prompt, new, most = (
         np.ascontiguousarray(values, dtype=np.int64)
         for values in (requests.prompt_tokens, requests.new_tokens, requests.most)
@@ -266,7 +298,7 @@ def _run(
             policy.watermark_blocks,
             policy.async_scheduling,
         )
-        return int(vllm(arrival, prompt, new, outcome, coefficients, *sizes, *rules, *filled))
+        return int(vllm(*came, prompt, new, outcome, coefficients, *sizes, *rules, *filled))
     from perfkit.batching.continuous_trt_kernel import trtllm
 
     codes = (
@@ -278,7 +310,7 @@ def _run(
         policy.chunk_unit,
         CHUNKING.index(policy.chunking),
     )
-    return int(trtllm(arrival, prompt, new, most, outcome, coefficients, *codes, *filled))
+    return int(trtllm(*came, prompt, new, most, outcome, coefficients, *codes, *filled))
 
 
 def _coefficients(step_time: StepTime) -> tuple[float, float, float, float]:

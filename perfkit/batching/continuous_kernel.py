@@ -6,6 +6,7 @@ what the arrays mean; the rules are those of docs/batching-continuous.md, in its
 
 import numpy as np
 
+from perfkit.batching.closed_kernel import answered, arrive, begin
 from perfkit.batching.compiling import njit
 from perfkit.batching.histogram_kernel import bin_index
 
@@ -39,11 +40,17 @@ def note_arrivals(arrival, outcome, seen, present, upto, now, seconds):
 
 
 @njit(cache=True)
-def vllm(arrival, prompt, new, outcome, tau, max_seqs, budget_of_step, size, blocks, chunked,
+def vllm(arrival, clients, thinks, prompt, new, outcome, tau, max_seqs, budget_of_step, size, blocks, chunked,
          threshold, whole, watermark, late, first_scheduled, first_token, finish, preemptions,
          itl, seconds, counts):  # fmt: skip
-    """Run all requests with outcome 0 to their end; fill the arrays; DONE or STUCK."""
+    """Run all requests with outcome 0 to their end; fill the arrays; DONE or STUCK.
+
+    With ``clients`` the arrivals are made as a closed loop makes them, and are infinite till then.
+    """
     n = len(arrival)
+    coming = begin(clients, thinks)
+    customer = np.empty(n if clients > 0 else 0, np.int64)
+    made = 0
     computed = np.zeros(n, np.int64)
     known = prompt.copy()  # prompt and the tokens emitted so far
     last_known = prompt + new
@@ -61,8 +68,13 @@ def vllm(arrival, prompt, new, outcome, tau, max_seqs, budget_of_step, size, blo
     for i in range(n):
         todo += outcome[i] == 0
     while done < todo:
+        if clients > 0:
+            made = arrive(coming, clients, thinks, arrival, customer, outcome, made, now)
         while at < n and outcome[at] != 0:
             at += 1
+        while nrun == 0 and npaused == 0 and arrival[at] == np.inf:
+            upto = coming[0][0]
+            made = arrive(coming, clients, thinks, arrival, customer, outcome, made, upto)
         if nrun == 0 and npaused == 0 and arrival[at] > now:
             now = arrival[at]
             cut = now
@@ -162,6 +174,8 @@ def vllm(arrival, prompt, new, outcome, tau, max_seqs, budget_of_step, size, blo
         took = tau[0] + tau[1] * tokens + tau[2] * seqs + tau[3] * context
         now = start + took
         seconds[BUSY] += took
+        if clients > 0:
+            made = arrive(coming, clients, thinks, arrival, customer, outcome, made, now)
         seen, present = note_arrivals(arrival, outcome, seen, present, start, now, seconds)
         steady = kept = 0
         for i in range(nrun):
@@ -181,6 +195,8 @@ def vllm(arrival, prompt, new, outcome, tau, max_seqs, budget_of_step, size, blo
                     seconds[SOJOURN] += now - arrival[r]
                     done += 1
                     present -= 1
+                    if clients > 0:
+                        answered(coming, clients, thinks, customer, r, now)
                     if late:
                         late_slots += 1
                         late_blocks += held[r]
@@ -193,4 +209,6 @@ def vllm(arrival, prompt, new, outcome, tau, max_seqs, budget_of_step, size, blo
         if steady > 0:
             note_gap(itl, seconds, now - start, steady)
         cut = start if late else now
+    while clients > 0 and made < n:  # refused ones after the last that was served
+        made = arrive(coming, clients, thinks, arrival, customer, outcome, made, coming[0][0])
     return DONE

@@ -1,12 +1,12 @@
 """TensorRT-LLM's capacity and micro-batch schedulers step by step, compiled with numba.
 
 Import it lazily. The caller is ``perfkit.batching.continuous``; rules and numbers are those of
-docs/batching-continuous.md. numba's cache on disk looks at this file alone: after a change to what
-is imported from ``continuous_kernel``, touch this one.
+docs/batching-continuous.md.
 """
 
 import numpy as np
 
+from perfkit.batching.closed_kernel import answered, arrive, begin
 from perfkit.batching.compiling import njit
 from perfkit.batching.continuous_kernel import (
     BUSY,
@@ -87,14 +87,18 @@ def _share(fit, contexts, nc, rest, got, capacity, unit, policy):
 
 
 @njit(cache=True)
-def trtllm(arrival, prompt, new, most, outcome, tau, policy, max_batch, max_tokens, size, blocks,
-           unit, sharing, first_scheduled, first_token, finish, preemptions, itl, seconds,
+def trtllm(arrival, clients, thinks, prompt, new, most, outcome, tau, policy, max_batch, max_tokens,
+           size, blocks, unit, sharing, first_scheduled, first_token, finish, preemptions, itl, seconds,
            counts):  # fmt: skip
     """Run all requests with outcome 0 to their end; fill the arrays; DONE or STUCK.
 
-    ``most`` is the token limit that GUARANTEED_NO_EVICT and STATIC_BATCH reserve for.
+    ``most`` is the token limit that GUARANTEED_NO_EVICT and STATIC_BATCH reserve for. With
+    ``clients`` the arrivals are made as a closed loop makes them, and are infinite till then.
     """
     n = len(arrival)
+    coming = begin(clients, thinks)
+    customer = np.empty(n if clients > 0 else 0, np.int64)
+    made = 0
     computed = np.zeros(n, np.int64)
     known = prompt.copy()
     held = np.zeros(n, np.int64)
@@ -115,8 +119,13 @@ def trtllm(arrival, prompt, new, most, outcome, tau, policy, max_batch, max_toke
     for i in range(n):
         todo += outcome[i] == 0
     while done < todo:
+        if clients > 0:
+            made = arrive(coming, clients, thinks, arrival, customer, outcome, made, now)
         while at < n and outcome[at] != 0:
             at += 1
+        while ns == 0 and head < 0 and arrival[at] == np.inf:
+            upto = coming[0][0]
+            made = arrive(coming, clients, thinks, arrival, customer, outcome, made, upto)
         if ns == 0 and head < 0 and arrival[at] > now:
             now = arrival[at]
         while at < n and arrival[at] <= now:
@@ -257,6 +266,8 @@ def trtllm(arrival, prompt, new, most, outcome, tau, policy, max_batch, max_toke
         took = tau[0] + tau[1] * tokens + tau[2] * seqs + tau[3] * context
         now = start + took
         seconds[BUSY] += took
+        if clients > 0:
+            made = arrive(coming, clients, thinks, arrival, customer, outcome, made, now)
         seen, present = note_arrivals(arrival, outcome, seen, present, start, now, seconds)
         steady = ended = 0
         for k in range(nf):
@@ -280,6 +291,8 @@ def trtllm(arrival, prompt, new, most, outcome, tau, policy, max_batch, max_toke
                 seconds[SOJOURN] += now - arrival[r]
                 ended += 1
                 present -= 1
+                if clients > 0:
+                    answered(coming, clients, thinks, customer, r, now)
                 free += held[r]
         if steady > 0:
             note_gap(itl, seconds, now - start, steady)
@@ -291,4 +304,6 @@ def trtllm(arrival, prompt, new, most, outcome, tau, policy, max_batch, max_toke
                     started[kept] = started[i]
                     kept += 1
             ns = kept
+    while clients > 0 and made < n:  # refused ones after the last that was served
+        made = arrive(coming, clients, thinks, arrival, customer, outcome, made, coming[0][0])
     return DONE

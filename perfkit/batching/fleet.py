@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from perfkit.batching.record import little_error
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Routing = Literal["random", "round-robin", "shortest", "power-of-d"]
+_MOST_REQUESTS = 2**31 - 1  # places in the kernel's queues are int32
 _RULES = {"random": 0, "power-of-d": 0, "round-robin": 1, "shortest": 2}
 
 
@@ -51,11 +53,16 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Served:
-    """What became of each request, arrays of length n; times in s of the arrivals' clock."""
+    """What became of each request, arrays of length n; times in s of the arrivals' clock.
+
+    ``little_error``: how far, relatively, the time integral of the number waiting, added up replica
+    by replica as events happen, is off the sum of all waits.
+    """
 
     dispatch_s: np.ndarray
     finish_s: np.ndarray
     replica: np.ndarray
+    little_error: float
 
 
 def simulate(
@@ -76,17 +83,16 @@ def simulate(
     drawn = np.random.default_rng(stream).integers(
         0, fleet.replicas, (len(arrival) if draws else 0, max(draws, 1)), dtype=np.int32
     )
-    return Served(
-        *run(
-            arrival, fleet.replicas, _RULES[fleet.routing], drawn, tau, fleet.max_batch,
-            fleet.delay_s,
-        )
-    )  # fmt: skip
+    dispatch, finish, replica, area = run(
+        arrival, fleet.replicas, _RULES[fleet.routing], drawn, tau, fleet.max_batch, fleet.delay_s
+    )
+    waited = float((dispatch - arrival).sum())
+    return Served(dispatch, finish, replica, little_error(float(area), waited))
 
 
 def _check(arrival: np.ndarray, tau: np.ndarray, most: int) -> None:
-    if not len(arrival):
-        raise UsageError("no arrival: nothing to simulate")
+    if not 0 < len(arrival) < _MOST_REQUESTS:
+        raise UsageError(f"{len(arrival)} arrivals: expected from 1 to {_MOST_REQUESTS - 1}")
     if not np.isfinite(arrival).all() or (np.diff(arrival) < 0).any():
         raise UsageError("arrivals must be finite and in order of time")
     if len(tau) <= most:

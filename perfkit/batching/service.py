@@ -55,6 +55,17 @@ class Error:
     samples: int
 
 
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Seconds of a batch of b = 0..B requests: its prefill and one of its steps, float64 tables.
+
+    ``step_s`` is None where there is one new token, and so no step.
+    """
+
+    prefill_s: np.ndarray
+    step_s: np.ndarray | None
+
+
 @dataclass(frozen=True)
 class Service:
     """Seconds of a prefill and of a decode step; ``batch``, ``prompt_len`` and ``context`` are the
@@ -100,6 +111,15 @@ class Service:
         """Return ``total_s`` of batches 0..max_batch, (max_batch + 1,) float64; of 0 it is 0."""
         rows = [self.total_s(b, prompt_len, new_tokens) for b in range(1, max_batch + 1)]
         return np.array([0.0, *rows])
+
+    def split(self, max_batch: int, prompt_len: int, new_tokens: int) -> Split:
+        """Return what ``table`` adds up; a step is one in the middle of the generation."""
+        batches = range(1, max_batch + 1)
+        prefill = np.array([0.0, *(self.prefill_s(b, prompt_len) for b in batches)])
+        if new_tokens == 1:
+            return Split(prefill, None)
+        context = prompt_len + new_tokens / 2
+        return Split(prefill, np.array([0.0, *(self.step_s(b, context) for b in batches)]))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; a reach that is infinite is null."""

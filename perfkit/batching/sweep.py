@@ -1,153 +1,233 @@
-"""Many points: the grid of policies, delays, batches and rates, and its table."""
+"""Many points: a grid of policies and loads, and its table."""
 
 from __future__ import annotations
 
 import csv
 import io
-import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from perfkit.batching.point import Load, Point, largest, point, saturation_per_s
+from perfkit.batching.continuous import TrtLlm, VllmLike
+from perfkit.batching.fleet import Fleet
+from perfkit.batching.job import Batches, Job, most_together, name, run, saturation_per_s
+from perfkit.batching.loads import Closed, Load, Replay
 from perfkit.batching.policies import Dynamic, OneByOne, Static
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from perfkit.batching.point import Process
-    from perfkit.batching.policies import Policy
+    from perfkit.batching.continuous_point import Work
+    from perfkit.batching.job import AnyPolicy
+    from perfkit.batching.loads import AnyLoad
+    from perfkit.batching.point import Point
 
+_QUANTILES = ("p50", "p90", "p95", "p99", "p999")
 COLUMNS = (
     "policy", "tie", "arrival", "cv", "rate", "rho", "max_batch", "delay_us", "preferred",
     "timeout_us", "max_queue", "servers", "service_model", "n", "seed_count", "throughput",
     "mean_batch", "batch_p50", "util", "wait_mean", "wait_ci", "lat_mean", "lat_ci", "lat_p50",
-    "lat_p90", "lat_p95", "lat_p99", "lat_p999", "p99_ci", "reject_rate", "timeout_rate", "slo",
-    "goodput", "little_err", "sat_rate", "stable", "theory_wait", "theory_err", "sim_req_per_s",
+    "lat_p90", "lat_p95", "lat_p99", "lat_p999", "p99_ci", "ttft_p50", "ttft_p99", "itl_p50",
+    "itl_p99", "reject_rate", "timeout_rate", "slo", "goodput", "little_err", "sat_rate", "stable",
+    "theory_wait", "theory_err", "sim_req_per_s", "routing", "token_budget", "kv_blocks", "clients",
+    "think", "think_s", "output_tokens_per_s", "preemptions",
+    *(f"wait_{q}" for q in _QUANTILES), "wait_p99_ci",
+    "ttft_mean", "ttft_ci", "ttft_p90", "ttft_p95", "ttft_p999", "ttft_p99_ci",
+    "itl_mean", "itl_ci", "itl_p90", "itl_p95", "itl_p999", "itl_p99_ci", "problem",
 )  # fmt: skip
 
 
 SIZES = ("policy", "max_batch", "delay_us", "rho", "size", "share")
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Open arrivals like ``load``, at a share of what a policy serves at most."""
+
+    of_saturation: float
+    load: Load
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 < self.of_saturation < math.inf:
+            raise UsageError(f"load {self.of_saturation!r}: expected a share of saturation over 0")
+
+    def of(self, saturation_per_s: float) -> Load:
+        """Return the arrivals for a policy that serves so many requests/s at most."""
+        return replace(self.load, rate_per_s=self.of_saturation * saturation_per_s)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What to sweep: every delay and largest batch as a dynamic policy, and static batches.
+    """What to sweep: every policy under every load. ``batches`` and ``work`` are the service times
+    of policies of whole batches and of continuous ones, with what they are in words.
+    """  # noqa: D205
 
-    ``loads`` are shares of each policy's own saturation rate. Times are in seconds.
-    """
-
-    max_batches: tuple[int, ...]
-    delays_s: tuple[float, ...]
-    loads: tuple[float, ...]
-    process: Process = "poisson"
-    cv: float = 1.0
-    instances: int = 1
-    requests: int = 100_000
+    policies: tuple[AnyPolicy, ...]
+    loads: tuple[Share | Closed | Replay, ...]
+    batches: tuple[Batches, str] | None = None
+    work: tuple[Work, str] | None = None
     seeds: int = 10
     slo_s: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a grid without points, and loads that are no shares."""
-        for name in ("max_batches", "delays_s", "loads"):
-            if not getattr(self, name):
-                raise UsageError(f"{name} is empty: nothing to sweep")
-        for share in self.loads:
-            if not 0 < share < math.inf:
-                raise UsageError(f"load {share!r}: expected a share of saturation over 0")
-
-    def policies(self) -> tuple[Policy, ...]:
-        """Return one by one, then static and dynamic policies of each largest batch."""
-        found: list[Policy] = [OneByOne(instances=self.instances)]
-        for most in self.max_batches:
-            found.append(Static(most, self.instances))
-            found += [Dynamic(most, delay, instances=self.instances) for delay in self.delays_s]
-        return tuple(found)
+        """Refuse a grid without points."""
+        for field in ("policies", "loads"):
+            if not getattr(self, field):
+                raise UsageError(f"{field} is empty: nothing to sweep")
 
 
-def points(grid: Grid, service_s: NDArray[np.float64]) -> Iterator[tuple[Point, float]]:
-    """Yield each point and the requests simulated a second, in the grid's order."""
-    for policy, share in itertools.product(grid.policies(), grid.loads):
-        rate = share * saturation_per_s(policy, service_s)
-        load = Load(grid.process, rate, grid.requests, grid.cv)
-        start = time.perf_counter()
-        found = point(policy, load, service_s, seeds=grid.seeds, slo_s=grid.slo_s)
-        yield found, grid.requests * grid.seeds / (time.perf_counter() - start)
+@dataclass(frozen=True)
+class Done:
+    """A finished point: its rows of the two tables, and what to say of it."""
+
+    row: Row
+    sizes: list[Row]
+    line: str
 
 
-def size(grid: Grid) -> int:
-    """Return how many points a grid has."""
-    return len(grid.policies()) * len(grid.loads)
+def batching(
+    max_batches: Sequence[int], delays_s: Sequence[float], instances: int = 1
+) -> tuple[AnyPolicy, ...]:
+    """Return one by one, then static and dynamic policies of each largest batch."""
+    found: list[AnyPolicy] = [OneByOne(instances=instances)]
+    for most in max_batches:
+        found.append(Static(most, instances))
+        found += [Dynamic(most, delay, instances=instances) for delay in delays_s]
+    return tuple(found)
 
 
-def line(found: Point, number: int, of: int) -> str:
+def jobs(grid: Grid) -> list[Job]:
+    """Return a grid's points in order. Raises UsageError where a policy has no service times."""
+    found = []
+    for policy in grid.policies:
+        given = grid.work if isinstance(policy, VllmLike | TrtLlm) else grid.batches
+        if given is None:
+            raise UsageError(f"no service times for {policy}")
+        service, words = given
+        most = None
+        for load in grid.loads:
+            come: AnyLoad
+            if isinstance(load, Share):
+                most = saturation_per_s(policy, service) if most is None else most
+                come = load.of(most)
+            else:
+                come = load
+            found.append(Job(policy, come, service, words, grid.seeds, grid.slo_s))
+    return found
+
+
+def measure(job: Job) -> Done:
+    """Simulate one point; what cannot be simulated is a row that says why."""
+    start = time.perf_counter()
+    try:
+        found = run(job)
+    except UsageError as error:
+        about = {**_policy(job.policy), **_load(job.load), "service_model": job.about}
+        return Done({**about, "stable": False, "problem": str(error)}, [], str(error))
+    per_s = job.load.requests * found.seeds / (time.perf_counter() - start)
+    return Done(row(found, job, per_s), sizes(found), line(found))
+
+
+def line(found: Point) -> str:
     """Return a finished point in one line."""
-    p99, policy = found.figures["latency_p99"], found.policy
-    delay = f", delay {policy.delay_s * 1e3:g} ms" if isinstance(policy, Dynamic) else ""
-    most = "" if isinstance(policy, OneByOne) else f" {largest(policy)}"
+    p99 = found.figures["latency_p99"]
+    if isinstance(found.load, Closed):
+        come = f"{found.load.clients} clients, {found.rate_per_s:.4g}/s"
+    else:
+        come = f"{found.rate_per_s:.4g}/s"
+    told = "too few requests for p99" if math.isnan(p99.mean) else f"p99 {p99.mean * 1e3:.4g} ms"
     return (
-        f"[{number:>{len(str(of))}}/{of}] {name(policy)}{most}{delay} at "
-        f"{found.load.rate_per_s:.4g}/s: p99 {p99.mean * 1e3:.4g} ms +- {p99.half * 1e3:.2g}"
+        f"{words(found.policy)} at {come}: {told}"
+        + ("" if math.isnan(p99.half) else f" +- {p99.half * 1e3:.2g}")
         + ("" if found.stable else " (not steady: 98 % of saturation or more)")
     )
 
 
-def row(found: Point, grid: Grid, service: str, per_s: float) -> dict[str, object]:
+def words(policy: AnyPolicy) -> str:
+    """Return a policy's kind, largest batch and delay, as in "dynamic 64, delay 20 ms"."""
+    most = "" if isinstance(policy, OneByOne) else f" {most_together(policy)}"
+    delay_s = getattr(policy, "delay_s", None)
+    delay = "" if delay_s is None else f", delay {delay_s * 1e3:g} ms"
+    many = f", {policy.replicas} replicas, {policy.routing}" if isinstance(policy, Fleet) else ""
+    return f"{name(policy)}{most}{delay}{many}"
+
+
+def row(found: Point, job: Job, per_s: float) -> Row:
     """Return a point's row of the table; times in seconds, delays in microseconds."""
-    figures, policy = found.figures, found.policy
     theory = found.theory_wait_s
-    wait = figures["wait_mean"]
-    return {
-        "policy": name(policy),
-        "tie": getattr(policy, "tie", ""),
-        "arrival": grid.process,
-        "cv": grid.cv,
-        "rate": found.load.rate_per_s,
-        "rho": found.load.rate_per_s / found.saturation_per_s,
-        "max_batch": 1 if isinstance(policy, OneByOne) else largest(policy),
-        "delay_us": _microseconds(getattr(policy, "delay_s", None)),
-        "preferred": " ".join(map(str, policy.preferred)) if isinstance(policy, Dynamic) else "",
-        "timeout_us": _microseconds(getattr(policy, "timeout_s", None)),
-        "max_queue": policy.max_queue if isinstance(policy, Dynamic) else 0,
-        "servers": policy.instances,
-        "service_model": service,
-        "n": found.load.requests,
-        "seed_count": grid.seeds,
-        "throughput": figures["throughput_per_s"].mean,
-        "mean_batch": figures["mean_batch"].mean,
-        "batch_p50": middle_batch(found.batch_sizes),
-        "util": figures["utilisation"].mean,
-        "wait_mean": wait.mean,
-        "wait_ci": wait.half,
-        "lat_mean": figures["latency_mean"].mean,
-        "lat_ci": figures["latency_mean"].half,
-        **{f"lat_{q}": figures[f"latency_{q}"].mean for q in ("p50", "p90", "p95", "p99", "p999")},
-        "p99_ci": figures["latency_p99"].half,
-        "reject_rate": figures["reject_rate"].mean,
-        "timeout_rate": figures["timeout_rate"].mean,
-        "slo": "" if grid.slo_s is None else grid.slo_s,
-        "goodput": figures["goodput_per_s"].mean,
+    mean = {figure: one.mean for figure, one in found.figures.items()}
+    half = {figure: one.half for figure, one in found.figures.items()}
+    told: Row = {
+        **_policy(found.policy),
+        **_load(found.load),
+        "rate": found.rate_per_s,
+        "rho": found.rate_per_s / found.saturation_per_s,
+        "service_model": job.about,
+        "seed_count": found.seeds,
+        "throughput": mean["throughput_per_s"],
+        "mean_batch": mean.get("mean_batch"),
+        "batch_p50": None if found.batch_sizes is None else middle_batch(found.batch_sizes),
+        "util": mean["utilisation"],
+        "p99_ci": half["latency_p99"],
+        "reject_rate": mean["reject_rate"],
+        "timeout_rate": mean["timeout_rate"],
+        "slo": job.slo_s,
+        "goodput": mean["goodput_per_s"],
         "little_err": found.little_error,
         "sat_rate": found.saturation_per_s,
         "stable": found.stable,
-        "theory_wait": "" if theory is None else theory,
-        "theory_err": "" if not theory else wait.mean / theory - 1,
+        "theory_wait": theory,
+        "theory_err": mean["wait_mean"] / theory - 1 if theory else None,
         "sim_req_per_s": per_s,
+        "output_tokens_per_s": mean.get("output_tokens_per_s"),
+        "preemptions": mean.get("preemptions"),
+    }
+    for short, figure in (("wait", "wait"), ("lat", "latency"), ("ttft", "ttft"), ("itl", "itl")):
+        told |= {f"{short}_mean": mean[f"{figure}_mean"], f"{short}_ci": half[f"{figure}_mean"]}
+        told |= {f"{short}_{q}": mean[f"{figure}_{q}"] for q in _QUANTILES}
+        if short != "lat":
+            told[f"{short}_p99_ci"] = half[f"{figure}_p99"]
+    return told
+
+
+def _policy(policy: AnyPolicy) -> Row:
+    fleet = isinstance(policy, Fleet)
+    servers = policy.replicas if isinstance(policy, Fleet) else getattr(policy, "instances", 1)
+    return {
+        "policy": name(policy),
+        "tie": "arrivals_first" if fleet else getattr(policy, "tie", None),
+        "max_batch": most_together(policy),
+        "delay_us": _microseconds(getattr(policy, "delay_s", None)),
+        "preferred": " ".join(map(str, policy.preferred)) if isinstance(policy, Dynamic) else None,
+        "timeout_us": _microseconds(getattr(policy, "timeout_s", None)),
+        "max_queue": getattr(policy, "max_queue", 0),
+        "servers": servers,
+        "routing": getattr(policy, "routing", None),
+        "token_budget": getattr(policy, "token_budget", getattr(policy, "max_num_tokens", None)),
+        "kv_blocks": getattr(policy, "kv_blocks", None),
     }
 
 
-def _microseconds(seconds: float | None) -> float | str:
-    return "" if seconds is None else seconds * 1e6
+def _load(load: AnyLoad) -> Row:
+    told: Row = {"n": load.requests}
+    if isinstance(load, Load):
+        cvs = {"poisson": 1.0, "deterministic": 0.0, "gamma": load.cv}
+        return {**told, "arrival": load.process, "cv": cvs.get(load.process)}
+    if isinstance(load, Closed):
+        closed = {"clients": load.clients, "think": load.think, "think_s": load.think_s}
+        return {**told, "arrival": "closed", **closed}
+    return {**told, "arrival": "trace"}
 
 
-def name(policy: Policy) -> str:
-    """Return a policy's kind, as in "dynamic"."""
-    return {OneByOne: "one-by-one", Static: "static", Dynamic: "dynamic"}[type(policy)]
+def _microseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e6
 
 
 def middle_batch(batch_sizes: NDArray[np.int64]) -> int:
@@ -156,14 +236,16 @@ def middle_batch(batch_sizes: NDArray[np.int64]) -> int:
     return int((upto * 2 >= upto[-1]).argmax())
 
 
-def sizes(found: Point) -> list[dict[str, object]]:
+def sizes(found: Point) -> list[Row]:
     """Return the rows of a point in the table of batch sizes: the share of batches of each size."""
-    policy, total = found.policy, int(found.batch_sizes.sum())
+    if found.batch_sizes is None:
+        return []
+    total = int(found.batch_sizes.sum())
     about = {
-        "policy": name(policy),
-        "max_batch": 1 if isinstance(policy, OneByOne) else largest(policy),
-        "delay_us": _microseconds(getattr(policy, "delay_s", None)),
-        "rho": found.load.rate_per_s / found.saturation_per_s,
+        "policy": name(found.policy),
+        "max_batch": most_together(found.policy),
+        "delay_us": _microseconds(getattr(found.policy, "delay_s", None)),
+        "rho": found.rate_per_s / found.saturation_per_s,
     }
     return [
         {**about, "size": size, "share": count / total}
@@ -172,10 +254,15 @@ def sizes(found: Point) -> list[dict[str, object]]:
     ]
 
 
-def table(rows: Sequence[dict[str, object]], columns: Sequence[str] = COLUMNS) -> str:
-    """Return the rows as CSV, the columns in order."""
+def table(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
+    """Return the rows as CSV, the columns in order; what is absent is empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for told in rows:
+        writer.writerow({column: _cell(value) for column, value in told.items()})
     return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value

@@ -44,13 +44,22 @@ def _read(path: Path, needed: set[str]) -> pd.DataFrame:
     return frame
 
 
-def figures(frame: pd.DataFrame, batches: pd.DataFrame) -> dict[str, Figure]:
-    """Return the pictures by file stem, unsaved; ``batches`` is the table of batch sizes."""
-    return {
-        "dyn_batch_latency": latency(frame),
-        "dyn_batch_p99": heat_map(frame),
-        "dyn_batch_sizes": histogram(frame, batches),
-    }
+def figures(frame: pd.DataFrame, batches: Path) -> dict[str, Figure]:
+    """Return the pictures by file stem, unsaved; ``batches`` is the file of batch sizes.
+
+    Points without p99 are left out. The map and the batch sizes are of dynamic batching at shares
+    of saturation, which closed loops and traces do not have.
+    """
+    frame = frame.dropna(subset=["lat_p99"])
+    if frame.empty:
+        return {}
+    shown = {"dyn_batch_latency": latency(frame)}
+    if (frame["policy"] == "dynamic").any() and not frame["arrival"].isin(
+        ["closed", "trace"]
+    ).any():
+        shown["dyn_batch_p99"] = heat_map(frame)
+        shown["dyn_batch_sizes"] = histogram(frame, sizes(batches))
+    return shown
 
 
 def latency(frame: pd.DataFrame) -> Figure:
@@ -168,7 +177,10 @@ def _figure(what: str, height_in: float, frame: pd.DataFrame) -> Figure:
 
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     FigureCanvasAgg(figure)
-    first = frame.iloc[0]
-    about = f"{first['arrival']} arrivals  |  service: {first['service_model']}  |  simulated"
+    come = {"closed": "a closed loop", "trace": "a trace"}
+    arrival = frame["arrival"].iloc[0]
+    models = frame["service_model"].unique()
+    service = models[0] if len(models) == 1 else "several models, see the table"
+    about = f"{come.get(arrival, f'{arrival} arrivals')}  |  service: {service}  |  simulated"
     figure.suptitle(f"{what}\n{about}", fontsize=12, color=INK)
     return figure

@@ -7,12 +7,17 @@ block is lent twice, all are back at the end.
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from perfkit.batching import continuous
 from perfkit.batching.continuous import Requests, StepTime, TrtLlm, VllmLike
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(eq=False)
@@ -117,7 +122,14 @@ class Outcome(NamedTuple):
     peak: int
 
 
-def run(requests: Requests, policy: VllmLike | TrtLlm, step_time: StepTime) -> Outcome:
+def run(
+    requests: Requests,
+    policy: VllmLike | TrtLlm,
+    step_time: StepTime,
+    clients: int = 0,
+    thinks: Sequence[float] = (),
+) -> Outcome:
+    """Play the requests; with ``clients``, as a closed loop, their arrivals being ignored."""
     jobs = [
         Job(*values)
         for values in zip(
@@ -131,7 +143,66 @@ def run(requests: Requests, policy: VllmLike | TrtLlm, step_time: StepTime) -> O
     each = _vllm if isinstance(policy, VllmLike) else _trtllm
     for job in jobs:
         job.outcome = _rejection(job, policy)
-    return each(jobs, policy, Clock(step_time))
+    coming = ClosedLoop(jobs, clients, thinks) if clients else Given(jobs)
+    return each(jobs, coming, policy, Clock(step_time))
+
+
+class Given:
+    """Arrivals that are known beforehand."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = deque(job for job in jobs if job.outcome == continuous.FINISHED)
+
+    def any_left(self) -> bool:
+        return bool(self.jobs)
+
+    def next_s(self) -> float:
+        return self.jobs[0].arrival
+
+    def until(self, now: float) -> list[Job]:
+        came = []
+        while self.jobs and self.jobs[0].arrival <= now:
+            came.append(self.jobs.popleft())
+        return came
+
+    def answered(self, job: Job, now: float) -> None:
+        """Nobody waits for the answer."""
+
+
+class ClosedLoop:
+    """Customers who think after each answer, a refusal being one."""
+
+    def __init__(self, jobs: list[Job], clients: int, thinks: Sequence[float]) -> None:
+        self.jobs = deque(jobs)
+        self.after = dict(zip(jobs, thinks[clients:], strict=True))
+        self.sender: dict[Job, int] = {}
+        self.thinking = sorted((thinks[client], client) for client in range(clients))
+
+    def any_left(self) -> bool:
+        return any(job.outcome == continuous.FINISHED for job in self.jobs)
+
+    def next_s(self) -> float:
+        """When the next that is not refused comes, should nobody else get an answer till then."""
+        while self.jobs[0].outcome != continuous.FINISHED:
+            self.send()
+        return self.thinking[0][0]
+
+    def until(self, now: float) -> list[Job]:
+        came = []
+        while self.jobs and self.thinking and self.thinking[0][0] <= now:
+            job = self.send()
+            came += [job] if job.outcome == continuous.FINISHED else []
+        return came
+
+    def send(self) -> Job:
+        job = self.jobs.popleft()
+        job.arrival, self.sender[job] = heapq.heappop(self.thinking)
+        if job.outcome != continuous.FINISHED:
+            self.answered(job, job.arrival)
+        return job
+
+    def answered(self, job: Job, now: float) -> None:
+        heapq.heappush(self.thinking, (now + self.after[job], self.sender[job]))
 
 
 def _rejection(job: Job, policy: VllmLike | TrtLlm) -> int:
@@ -153,9 +224,8 @@ def _rejection(job: Job, policy: VllmLike | TrtLlm) -> int:
     return continuous.REJECTED_BUDGET if whole and largest > budget else continuous.FINISHED
 
 
-def _vllm(jobs: list[Job], policy: VllmLike, clock: Clock) -> Outcome:
+def _vllm(jobs: list[Job], coming: Given | ClosedLoop, policy: VllmLike, clock: Clock) -> Outcome:
     pool = Pool(policy.kv_blocks, policy.block_size)
-    coming = deque(job for job in jobs if job.outcome == continuous.FINISHED)
     waiting: deque[Job] = deque()
     running: list[Job] = []
     leaving: list[Job] = []  # async: finished, but the next schedule was made without knowing
@@ -167,14 +237,13 @@ def _vllm(jobs: list[Job], policy: VllmLike, clock: Clock) -> Outcome:
         leaving.clear()
 
     def schedule() -> list[tuple[Job, int]]:
-        while coming and coming[0].arrival <= looked:
-            waiting.append(coming.popleft())
+        waiting.extend(coming.until(looked))
         return _vllm_step(policy, pool, clock, waiting, running, len(leaving))
 
-    while coming or waiting or running:
-        if not waiting and not running and coming[0].arrival > clock.now:
+    while coming.any_left() or waiting or running:
+        if not waiting and not running and (next_s := coming.next_s()) > clock.now:
             let_go()
-            clock.now = looked = coming[0].arrival
+            clock.now = looked = next_s
         work = schedule()
         if not work and policy.async_scheduling:
             let_go()
@@ -187,11 +256,14 @@ def _vllm(jobs: list[Job], policy: VllmLike, clock: Clock) -> Outcome:
         clock.run(work)
         looked = started if policy.async_scheduling else clock.now
         leaving += [job for job in running if job.finished]
+        for job in leaving:
+            coming.answered(job, clock.now)
         running[:] = [job for job in running if not job.finished]
         if not policy.async_scheduling:
             let_go()
     let_go()
     assert len(pool.unused) == pool.total
+    coming.until(math.inf)
     return Outcome(jobs, clock.steps, clock.recomputed, pool.peak)
 
 
@@ -242,15 +314,13 @@ def _vllm_step(
     return work
 
 
-def _trtllm(jobs: list[Job], policy: TrtLlm, clock: Clock) -> Outcome:
+def _trtllm(jobs: list[Job], coming: Given | ClosedLoop, policy: TrtLlm, clock: Clock) -> Outcome:
     pool = Pool(policy.kv_blocks, policy.tokens_per_block)
-    coming = deque(job for job in jobs if job.outcome == continuous.FINISHED)
     active: list[Job] = []
-    while coming or active:
+    while coming.any_left() or active:
         if not active:
-            clock.now = max(clock.now, coming[0].arrival)
-        while coming and coming[0].arrival <= clock.now:
-            active.append(coming.popleft())
+            clock.now = max(clock.now, coming.next_s())
+        active += coming.until(clock.now)
         if policy.capacity == "MAX_UTILIZATION":
             fitting = _max_utilization(active, policy, pool, clock)
         else:
@@ -266,7 +336,9 @@ def _trtllm(jobs: list[Job], policy: TrtLlm, clock: Clock) -> Outcome:
         for job in [job for job in active if job.finished]:
             pool.take_back(job)
             active.remove(job)
+            coming.answered(job, clock.now)
     assert len(pool.unused) == pool.total
+    coming.until(math.inf)
     return Outcome(jobs, clock.steps, clock.recomputed, pool.peak)
 
 

@@ -6,6 +6,7 @@ the order that the tie rule says, then deadlines that pass.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from dataclasses import dataclass, field
@@ -255,3 +256,49 @@ class Prefetching(Server):
                 break
             batch.members += self.payloads.pop(0).members
         self.start(batch.members)
+
+
+def play_closed(
+    policy: Policy, clients: int, thinks: Sequence[float], service: Sequence[float]
+) -> list[Request]:
+    """Every request of a closed loop, in order of arrival."""
+    server = Closed(policy, clients, thinks, service)
+    for client in range(clients):
+        server.think(client, thinks[client])
+    server.env.run()
+    return server.sent
+
+
+class Closed(Server):
+    """Customers who think after each answer; those due at one instant come by their numbers."""
+
+    def __init__(
+        self, policy: Policy, clients: int, thinks: Sequence[float], service: Sequence[float]
+    ) -> None:
+        super().__init__(policy, service, len(thinks) - clients)
+        self.after = thinks[clients:]
+        self.sent: list[Request] = []
+        self.senders: list[int] = []
+        self.due: list[tuple[float, int]] = []
+
+    def think(self, client: int, until: float) -> None:
+        heapq.heappush(self.due, (until, client))
+        self.at(until, self.arriving, self.send)
+
+    def send(self) -> None:
+        if not self.expected:
+            return
+        now, client = heapq.heappop(self.due)
+        assert now == self.env.now
+        self.sent.append(Request(now, 1, 1))
+        self.senders.append(client)
+        self.arrive(self.sent[-1])
+
+    def start(self, members: list[Request]) -> None:
+        super().start(members)
+        self.at(members[0].finish, self.freeing, lambda: self.answer(members))
+
+    def answer(self, members: list[Request]) -> None:
+        for request in members:
+            number = next(n for n, sent in enumerate(self.sent) if sent is request)
+            self.think(self.senders[number], self.env.now + self.after[number])

@@ -9,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perfkit.batching.continuous import Requests, StepTime, TrtLlm, VllmLike, simulate
+from perfkit.batching.closed import Loop
+from perfkit.batching.continuous import (
+    Requests,
+    Run,
+    StepTime,
+    TrtLlm,
+    VllmLike,
+    simulate,
+    simulate_closed,
+)
 from tests.batching import continuous_oracle as oracle
 
 _FEW, _MANY = 300, 10_000
@@ -72,8 +81,12 @@ def _policy(name: str, rng: random.Random) -> VllmLike | TrtLlm:
 
 def _assert_equal(requests: Requests, policy: VllmLike | TrtLlm, step_time: StepTime) -> int:
     run = simulate(requests, policy, step_time)
-    told = oracle.run(requests, policy, step_time)
+    return _assert_same(run, oracle.run(requests, policy, step_time))
+
+
+def _assert_same(run: Run, told: oracle.Outcome) -> int:
     jobs = told.jobs
+    assert run.arrival_s.tolist() == [job.arrival for job in jobs]
     assert run.outcome.tolist() == [job.outcome for job in jobs]
     for mine, theirs in (
         (run.first_scheduled_s, [job.first_scheduled for job in jobs]),
@@ -114,12 +127,44 @@ def _compare(name: str, count: int) -> None:
         assert preempted == 0
 
 
+def _compare_closed(name: str, count: int) -> None:
+    rejected = preempted = 0
+    for seed in range(count):
+        rng = random.Random(f"closed {name} {seed}")
+        policy = _policy(name, rng)
+        requests, step_time = _case(rng)
+        requests = replace(requests, max_new_tokens=None)
+        clients, sent = rng.randint(1, 6), len(requests.arrival_s)
+        thinks = [rng.choice((0.0, 0.0, 0.125, 0.5, 2.0)) for _ in range(clients + sent)]
+        loop = Loop(clients, np.array(thinks))
+        run = simulate_closed(loop, requests.prompt_tokens, requests.new_tokens, policy, step_time)
+        try:
+            told = oracle.run(requests, policy, step_time, clients, thinks)
+            preempted += _assert_same(run, told)
+        except AssertionError as error:
+            raise AssertionError(f"case {seed}: {policy}, {loop}, {requests}") from error
+        rejected += int((run.outcome != 0).sum())
+    assert rejected > count / 10
+    assert preempted > count / 10 or name in {"GUARANTEED_NO_EVICT", "STATIC_BATCH"}
+
+
 _NAMES = ("vllm", "GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH")
 
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_equal_to_the_oracle(name: str) -> None:
     _compare(name, _FEW)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_closed_loops_are_equal_to_the_oracle(name: str) -> None:
+    _compare_closed(name, _FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _NAMES)
+def test_closed_loops_are_equal_to_the_oracle_on_ten_thousand_cases(name: str) -> None:
+    _compare_closed(name, _MANY)
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ def test_a_fleet_that_cannot_be_is_refused(changes: dict[str, Any], words: str) 
 @pytest.mark.parametrize(
     ("arrivals", "tau", "words"),
     [
-        ([], ONE, "no arrival"),
+        ([], ONE, "0 arrivals: expected from 1"),
         ([1.0, 0.5], ONE, "in order of time"),
         ([0.0, float("nan")], ONE, "finite"),
         ([0.0], [0.0], "service times of batches up to 0, max_batch is 1"),

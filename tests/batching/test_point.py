@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 
-from perfkit.batching.point import Estimate, Load, point, saturation_per_s
+from perfkit.batching.estimate import Estimate
+from perfkit.batching.loads import Closed, Load, Replay
+from perfkit.batching.point import point, saturation_per_s
 from perfkit.batching.policies import Dynamic, OneByOne, Static
+from perfkit.batching.service import Split
+from perfkit.batching.traces import Trace
 from perfkit.errors import UsageError
 
 # 12 ms and 0.8 ms a request.
@@ -81,17 +84,52 @@ def test_what_no_model_covers_has_no_theory() -> None:
     assert point(Static(8), plain, TAU, seeds=2).theory_wait_s is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"process": "tides"}, "unknown arrival process 'tides'"),
-        ({"rate_per_s": -1.0}, "rate -1.0"),
-        ({"rate_per_s": math.nan}, "rate nan"),
-        ({"cv": -0.5}, "cv -0.5"),
-        ({"requests": 10}, "requests 10"),
-    ],
-)
-def test_a_load_that_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
-    fields: dict[str, Any] = {"process": "gamma", "rate_per_s": 1.0, "requests": 100}
-    with pytest.raises(UsageError, match=words):
-        Load(**{**fields, **changes})
+def test_first_tokens_come_with_the_prefill_and_others_with_the_steps() -> None:
+    """Two a batch, by hand: the first waits half a second; prefill 0.3 s, a step 0.02 s."""
+    split = Split(np.array([0.0, 0.2, 0.3]), np.array([0.0, 0.01, 0.02]))
+    load = Load("deterministic", 2.0, 2_000)
+    found = point(Static(2), load, np.array([0.0, 0.4, 0.6]), split=split, seeds=2)
+    figures = {name: one.mean for name, one in found.figures.items()}
+    assert figures["wait_p99"] == pytest.approx(0.5)
+    assert figures["ttft_mean"] == pytest.approx(0.25 + 0.3)
+    assert figures["ttft_p99"] == pytest.approx(0.8)
+    assert figures["itl_p50"] == figures["itl_mean"] == pytest.approx(0.02)
+    one_token = point(
+        Static(2), load, np.array([0.0, 0.4, 0.6]), split=Split(split.prefill_s, None)
+    )
+    assert math.isnan(one_token.figures["itl_mean"].mean)
+
+
+def test_without_a_split_ttft_and_itl_are_absent() -> None:
+    figures = point(Dynamic(8), Load("poisson", 9.0, 2_000), TAU, seeds=2).figures
+    for name in ("ttft_mean", "ttft_p99", "itl_mean", "itl_p99"):
+        assert math.isnan(figures[name].mean)
+    assert not math.isnan(figures["wait_p999"].mean)
+
+
+def test_quantiles_of_too_few_requests_are_absent() -> None:
+    figures = point(Dynamic(8), Load("poisson", 9.0, 110), TAU, seeds=2).figures
+    assert not math.isnan(figures["latency_p99"].mean)  # 105 after the warm-up
+    assert math.isnan(figures["latency_p999"].mean)
+
+
+def test_a_closed_loop_waits_as_the_machine_repairman_says() -> None:
+    found = point(OneByOne(), Closed(5, 10_000, 4.0), np.array([0.0, 1.0]), seeds=20)
+    wait = found.figures["wait_mean"]
+    assert found.theory_wait_s is not None
+    assert abs(wait.mean - found.theory_wait_s) < 3 * wait.half
+    assert found.stable
+    assert found.rate_per_s == pytest.approx(5 / (4 + 1 + found.theory_wait_s), rel=0.02)
+    assert point(OneByOne(), Closed(5, 200, 4.0, "fixed"), TAU[:2], seeds=2).theory_wait_s is None
+
+
+def test_a_trace_is_run_once_and_whole() -> None:
+    """Requests at 0, 0 and 3 s, one by one in a second: waits of 0, 1 and 0 s."""
+    trace = Trace(np.array([0.0, 0.0, 3.0]), np.ones(3, np.int64), np.ones(3, np.int64), 1)
+    found = point(OneByOne(), Replay(trace, "mine"), np.array([0.0, 1.0]), seeds=10)
+    assert found.seeds == 1
+    assert found.figures["wait_mean"].mean == pytest.approx(1 / 3)
+    assert math.isnan(found.figures["wait_mean"].half)
+    assert found.load.requests == 3
+    assert found.batch_sizes is not None
+    assert found.batch_sizes.tolist() == [0, 3]

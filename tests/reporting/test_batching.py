@@ -6,21 +6,35 @@ import numpy as np
 import pytest
 
 from perfkit.batching import sweep
-from perfkit.batching.sweep import Grid
+from perfkit.batching.job import Batches
+from perfkit.batching.loads import Load
+from perfkit.batching.sweep import Grid, Share
 from perfkit.errors import UsageError
 from perfkit.reporting import batching
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-GRID = Grid((4, 8), (0.0, 0.02), (0.3, 0.99), requests=500, seeds=2)
 TAU = np.array([0.0, *(0.012 + 0.0008 * b for b in range(1, 9))])
+LIKE = Load("poisson", 1.0, 500)
+GRID = Grid(
+    sweep.batching((4, 8), (0.0, 0.02)),
+    tuple(Share(share, LIKE) for share in (0.3, 0.99)),
+    (Batches(TAU), "given"),
+    seeds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def swept() -> list[sweep.Done]:
+    return [sweep.measure(job) for job in sweep.jobs(GRID)]
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Path:
-    rows = [sweep.row(found, GRID, "given", per_s) for found, per_s in sweep.points(GRID, TAU)]
-    (tmp_path / "sweep.csv").write_text(sweep.table(rows), encoding="utf-8")
+def table(tmp_path: Path, swept: list[sweep.Done]) -> Path:
+    (tmp_path / "sweep.csv").write_text(sweep.table([one.row for one in swept]), encoding="utf-8")
+    rows = [size for one in swept for size in one.sizes]
+    (tmp_path / "sizes.csv").write_text(sweep.table(rows, sweep.SIZES), encoding="utf-8")
     return tmp_path / "sweep.csv"
 
 
@@ -44,11 +58,9 @@ def test_points_that_are_not_steady_are_hollow(table: Path) -> None:
 
 
 def test_batch_sizes_are_shares_that_add_up(tmp_path: Path, table: Path) -> None:
-    rows = [row for found, _ in sweep.points(GRID, TAU) for row in sweep.sizes(found)]
-    (tmp_path / "sizes.csv").write_text(sweep.table(rows, sweep.SIZES), encoding="utf-8")
     read = batching.sizes(tmp_path / "sizes.csv")
     sums = read.groupby(["policy", "max_batch", "delay_us", "rho"], dropna=False)["share"].sum()
-    assert len(sums) == sweep.size(GRID)
+    assert len(sums) == len(sweep.jobs(GRID)) == 14
     assert sums.tolist() == pytest.approx([1.0] * len(sums))
     figure = batching.histogram(batching.read(table), read)
     assert "at most 8" in figure.get_suptitle()
@@ -62,6 +74,17 @@ def test_each_load_has_a_map_with_its_numbers(table: Path) -> None:
         "30% of saturation", "99% of saturation",
     ]  # fmt: skip
     assert all(len(axes.texts) == 4 for axes in figure.axes)
+
+
+def test_open_arrivals_have_three_pictures_and_a_closed_loop_one(table: Path) -> None:
+    frame, sizes = batching.read(table), table.with_name("sizes.csv")
+    names = ["dyn_batch_latency", "dyn_batch_p99", "dyn_batch_sizes"]
+    assert list(batching.figures(frame, sizes)) == names
+    closed = batching.figures(frame.assign(arrival="closed"), sizes)
+    assert list(closed) == names[:1]
+    assert "a closed loop" in closed["dyn_batch_latency"].get_suptitle()
+    assert list(batching.figures(frame[frame["policy"] == "static"], sizes)) == names[:1]
+    assert batching.figures(frame.assign(lat_p99=np.nan), sizes) == {}
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "policy,rate\n"])

@@ -1,0 +1,183 @@
+"""What comes: open arrivals at a rate, a closed loop of customers, or a recorded trace.
+
+Each is seeded, and of one seed the same for every policy (common random numbers). Times in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from perfkit.batching import arrivals, lengths, seeds
+from perfkit.batching.closed import Loop
+from perfkit.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from perfkit.batching.traces import Trace
+
+Process = Literal["poisson", "deterministic", "gamma", "mmpp"]
+Think = Literal["exponential", "fixed"]
+# Fewer requests than this say nothing of a tail, nor do the first of them of steady state.
+FEWEST = 100
+# The first requests find an empty system, which steady state does not have.
+WARM_UP = 0.05
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Two phases of Poisson arrivals: rates relative to each other, and how long each lasts, in s
+    in the mean (MMPP).
+    """  # noqa: D205
+
+    relative_rates: tuple[float, float]
+    mean_s: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        """Refuse phases that cannot be."""
+        if not (
+            all(0 <= one < math.inf for one in self.relative_rates) and any(self.relative_rates)
+        ):
+            raise UsageError(
+                f"phase rates {self.relative_rates}: expected finite numbers >= 0, one > 0"
+            )
+        if not all(0 < one < math.inf for one in self.mean_s):
+            raise UsageError(f"phase durations {self.mean_s}: expected finite seconds over 0")
+
+
+@dataclass(frozen=True)
+class Load:
+    """``requests`` of one item each that arrive at ``rate_per_s``; ``cv`` is of gamma's gaps, and
+    ``bursts`` the phases of mmpp.
+    """  # noqa: D205
+
+    process: Process
+    rate_per_s: float
+    requests: int
+    cv: float = 1.0
+    bursts: Bursts | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse loads that cannot be."""
+        if self.process not in get_args(Process):
+            raise UsageError(unknown("arrival process", self.process, get_args(Process)))
+        if not 0 < self.rate_per_s < math.inf:
+            raise UsageError(f"rate {self.rate_per_s!r}: expected requests/s, over 0 and finite")
+        if not 0 <= self.cv < math.inf:
+            raise UsageError(f"cv {self.cv!r}: expected a finite number, 0 or more")
+        if (self.process == "mmpp") != (self.bursts is not None):
+            raise UsageError("mmpp, and it alone, needs the rates and durations of two phases")
+        _enough(self.requests)
+
+    def times(self, seed: int) -> NDArray[np.float64]:
+        """Return when the requests of one seed come, in s; the same for every policy."""
+        if self.process == "poisson":
+            return arrivals.poisson(self.rate_per_s, self.requests, seed)
+        if self.process == "gamma":
+            return arrivals.gamma(self.rate_per_s, self.requests, seed, cv=self.cv)
+        if self.bursts is not None:
+            first_s, second_s = self.bursts.mean_s
+            return arrivals.mmpp2(
+                self.rate_per_s,
+                self.requests,
+                seed,
+                relative_rates=self.bursts.relative_rates,
+                switch_per_s=(1 / first_s, 1 / second_s),
+            )
+        return arrivals.deterministic(self.rate_per_s, self.requests)
+
+
+@dataclass(frozen=True)
+class Closed:
+    """``clients`` customers; each sends a request, waits for its answer, thinks and sends again,
+    until ``requests`` were sent in all. ``think_s`` is the mean of the thinking, 0 for none.
+    """  # noqa: D205
+
+    clients: int
+    requests: int
+    think_s: float = 0.0
+    think: Think = "exponential"
+
+    def __post_init__(self) -> None:
+        """Refuse loops that cannot be."""
+        if self.think not in get_args(Think):
+            raise UsageError(unknown("kind of thinking", self.think, get_args(Think)))
+        if self.clients < 1:
+            raise UsageError(f"clients {self.clients!r}: expected 1 or more")
+        if not 0 <= self.think_s < math.inf:
+            raise UsageError(f"think time {self.think_s!r}: expected finite seconds, 0 or more")
+        _enough(self.requests)
+
+    def loop(self, seed: int) -> Loop:
+        """Return the customers and their think times of one seed."""
+        number = self.clients + self.requests
+        if self.think == "fixed":
+            return Loop(self.clients, np.full(number, self.think_s))
+        drawn = seeds.stream(seed, seeds.THINKS).standard_exponential(number)
+        return Loop(self.clients, drawn * self.think_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """A recorded trace, from its first request to its last; ``name`` is for people."""
+
+    trace: Trace
+    name: str
+
+    @property
+    def requests(self) -> int:
+        """How many requests it has."""
+        return len(self.trace)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second in the mean; infinite where all come at once."""
+        span = float(self.trace.arrival_s[-1])
+        return (self.requests - 1) / span if span > 0 else math.inf
+
+    def times(self, seed: int) -> NDArray[np.float64]:
+        """Return the recorded times, in s; no seed changes them."""
+        del seed
+        return self.trace.arrival_s
+
+
+AnyLoad: TypeAlias = Load | Closed | Replay
+
+
+def warm_up(load: AnyLoad) -> int:
+    """Return how many of the first requests are no part of the figures; of a trace all are."""
+    return 0 if isinstance(load, Replay) else int(load.requests * WARM_UP)
+
+
+@dataclass(frozen=True)
+class Length:
+    """Tokens a request: always ``mean``, or drawn from a lognormal law of that ``cv``."""
+
+    mean: float
+    cv: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse lengths that cannot be."""
+        if not 1 <= self.mean < math.inf or (self.cv == 0 and self.mean != int(self.mean)):
+            raise UsageError(f"{self.mean!r} tokens: expected a whole number, 1 or more")
+        if not 0 <= self.cv < math.inf:
+            raise UsageError(f"cv of lengths {self.cv!r}: expected a finite number, 0 or more")
+
+    def __str__(self) -> str:
+        """Say it, as in "512" or "512 (cv 0.5)"."""
+        return f"{self.mean:g}" + (f" (cv {self.cv:g})" if self.cv else "")
+
+    def draw(self, number: int, seed: int, *, of: int) -> NDArray[np.int64]:
+        """Return the tokens of ``number`` requests; ``of``: lengths.PROMPT_TOKENS or NEW_TOKENS."""
+        if self.cv == 0:
+            return lengths.fixed(int(self.mean), number)
+        return lengths.lognormal(self.mean, self.cv, number, seed, of=of)
+
+
+def _enough(requests: int) -> None:
+    if requests < FEWEST:
+        raise UsageError(f"requests {requests}: expected {FEWEST} or more")

@@ -1,0 +1,153 @@
+"""Options of how long batches and steps take, and how long requests are."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from perfkit.batching_commands.grouped import given, option
+from perfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.batching.continuous_point import Work
+    from perfkit.batching.job import AnyPolicy, Batches
+    from perfkit.batching.service import Service
+
+_LENGTHS, _STEPS = "Whole batches: service times, and lengths", "Continuous batching: steps"
+_STEP_TIME = (12.9, 40.0, 0.0, 73.0)  # as the fields of StepOptions; a recorded vLLM run
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How long a whole batch takes, and how long requests are."""
+
+    service: Annotated[Path | None, option(_LENGTHS, "A fit's JSON; with --prompt and --new.")] = (
+        None
+    )
+    base_ms: Annotated[
+        float | None, option(_LENGTHS, "Without --service: a batch takes this, in ms (12), and ..")
+    ] = None
+    each_ms: Annotated[
+        float | None, option(_LENGTHS, ".. this for each request in it, in ms (0.8).")
+    ] = None
+    prompt: Annotated[int, option(_LENGTHS, "Prompt tokens; their mean with --prompt-cv.")] = 512
+    new: Annotated[int, option(_LENGTHS, "New tokens; their mean with --new-cv.")] = 128
+
+    def given(self) -> list[str]:
+        """Return the options of batches that were given."""
+        return given(self, "service", "base_ms", "each_ms")
+
+    def batches(self, most: int) -> tuple[Batches, str]:
+        """Return the seconds of batches up to ``most``, and what they are in words."""
+        import numpy as np
+
+        from perfkit.batching.job import Batches
+
+        for name, tokens in (("--prompt", self.prompt), ("--new", self.new)):
+            if tokens < 1:
+                raise UsageError(f"{name} {tokens}: expected 1 token or more")
+        if self.service is not None:
+            if len(self.given()) > 1:
+                raise UsageError(f"{' and '.join(self.given())} both say how long a batch takes")
+            fitted, shape = _fitted(self.service), (most, self.prompt, self.new)
+            about = f"{self.service}, prompt {self.prompt}, new {self.new}"
+            return Batches(fitted.table(*shape), fitted.split(*shape)), about
+        base = 12.0 if self.base_ms is None else self.base_ms
+        each = 0.8 if self.each_ms is None else self.each_ms
+        if not (0 <= base < math.inf and 0 <= each < math.inf and base + each > 0):
+            raise UsageError(
+                f"a batch of {base} ms and {each} ms each: expected finite numbers >= 0, one > 0"
+            )
+        seconds = np.array([0.0, *((base + each * b) / 1e3 for b in range(1, most + 1))])
+        return Batches(seconds), f"{base:g} ms + {each:g} ms a request"
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How long a step of continuous batching takes, and how lengths spread.
+
+    The defaults are what docs/batching-continuous.md fits to a recorded vLLM run.
+    """
+
+    step_ms: Annotated[float | None, option(_STEPS, "A step takes this, in ms (12.9), ..")] = None
+    token_us: Annotated[
+        float | None, option(_STEPS, ".. this for each token in it, in us (40), ..")
+    ] = None
+    seq_us: Annotated[
+        float | None, option(_STEPS, ".. this for each request in it, in us (0), ..")
+    ] = None
+    context_ns: Annotated[
+        float | None, option(_STEPS, ".. and this for each token that these have cached, ns (73).")
+    ] = None
+    prompt_cv: Annotated[float | None, option(_STEPS, "Of lognormal prompts; 0: all alike.")] = None
+    new_cv: Annotated[float | None, option(_STEPS, "The same of new tokens.")] = None
+
+    def given(self) -> list[str]:
+        """Return the options of steps that were given."""
+        return given(self, *(field.name for field in fields(self)))
+
+    def work(self, prompt: int, new: int) -> tuple[Work, str]:
+        """Return the time of a step and the lengths of requests; the time in words."""
+        from perfkit.batching.continuous import StepTime
+        from perfkit.batching.continuous_point import Work
+        from perfkit.batching.loads import Length
+
+        named = (self.step_ms, self.token_us, self.seq_us, self.context_ns)
+        numbers = (
+            usual if one is None else one for one, usual in zip(named, _STEP_TIME, strict=True)
+        )
+        step_ms, token_us, seq_us, context_ns = numbers
+        if not (step_ms or token_us or seq_us or context_ns):
+            raise UsageError("a step that takes no time at all has no queue to simulate")
+        told = (
+            f"{step_ms:g} ms + {token_us:g} us a token + {seq_us:g} us a request + {context_ns:g} "
+            "ns a cached token"
+        )
+        time = StepTime(step_ms / 1e3, token_us / 1e6, seq_us / 1e6, context_ns / 1e9)
+        lengths = Length(prompt, self.prompt_cv or 0.0), Length(new, self.new_cv or 0.0)
+        return Work(time, *lengths), told
+
+
+Services: TypeAlias = "tuple[tuple[Batches, str] | None, tuple[Work, str] | None]"
+
+
+def services(batch: BatchOptions, step: StepOptions, policies: Sequence[AnyPolicy]) -> Services:
+    """Return what batches take and what steps take, each where one of the policies needs it.
+
+    Raises UsageError for options that none of them uses.
+    """
+    from perfkit.batching.continuous import TrtLlm, VllmLike
+    from perfkit.batching.job import most_together
+
+    stepping = [isinstance(policy, VllmLike | TrtLlm) for policy in policies]
+    if not any(stepping) and step.given():
+        raise UsageError(
+            f"{', '.join(step.given())}: of continuous batching alone; a whole batch's time is by "
+            "--service, or by --base-ms and --each-ms, and its requests are alike"
+        )
+    if all(stepping) and batch.given():
+        raise UsageError(
+            f"{', '.join(batch.given())}: of whole batches alone; continuous batching takes "
+            "--step-ms, --token-us, --seq-us and --context-ns"
+        )
+    most = max(map(most_together, policies))
+    return (
+        None if all(stepping) else batch.batches(most),
+        step.work(batch.prompt, batch.new) if any(stepping) else None,
+    )
+
+
+def _fitted(path: Path) -> Service:
+    from perfkit.batching.service import Service
+
+    try:
+        return Service.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no fit of perfkit batching fit: {error}") from None
