@@ -144,7 +144,7 @@ def test_the_two_processes_are_the_policy() -> None:
 
 def test_compile_time(benchmark: Any, tmp_path: Path) -> None:
     """Seconds of each kernel's first call in a fresh process: compiled, then from the disk."""
-    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    env = os.environ | {"PERFKIT_CACHE": str(tmp_path)}
 
     def first_calls() -> list[float]:
         done = subprocess.run(
