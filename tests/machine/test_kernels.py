@@ -20,7 +20,7 @@ from perfkit.machine.kernels import attention_class, describe
             "trtllm-fmha",
         ),
         (
-            "void flashinfer::PrefillWithKVCacheKernel<flashinfer::AttentionKernelTraits<true, 128>>",
+            "flashinfer::PrefillWithKVCacheKernel<flashinfer::AttentionKernelTraits<true>>",
             "flashinfer-fa3",
         ),
     ],

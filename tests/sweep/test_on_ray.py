@@ -64,6 +64,7 @@ def count(folder: Path) -> Counter[str]:
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.slow
 def test_both_nodes_measure_through_the_drivers_journal_and_resume_goes_on(tmp_path: Path) -> None:
     said: list[str] = []
     assert sweep(tmp_path, {}, said, cases=("b1",)).run() == 0
@@ -78,6 +79,7 @@ def test_both_nodes_measure_through_the_drivers_journal_and_resume_goes_on(tmp_p
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deed", "verdict", "words"),
     [
