@@ -134,12 +134,13 @@ class OnRay:
                 for stream in ready:
                     event = self._next(stream, running[stream])
                     if event is not None and event.ended is not None:
-                        self._end(stream, running)
+                        # Not cancelled: Ray aborts a driver whose task ends by itself meanwhile.
+                        del running[stream]
                     if event is not None:
                         yield event
                 for stream in [s for s, task in running.items() if self._overdue(task)]:
-                    job = running[stream].job
-                    self._end(stream, running)
+                    job = running.pop(stream).job
+                    self._cancel(stream, force=True)
                     yield Event(job, ended=Ended(-9, stood_still=True))
         finally:
             self._end_all(running)
@@ -225,17 +226,13 @@ class OnRay:
         limit_s = self.limits.next_s if task.began else self.limits.first_s
         return task.moved_s is not None and time.monotonic() - task.moved_s > limit_s + _MARGIN_S
 
-    def _end(self, stream: Any, running: dict[Any, _Task]) -> None:
-        del running[stream]
-        self._cancel(stream, force=True)
-
     def _end_all(self, running: dict[Any, _Task]) -> None:
         """Let tasks end their processes and remove their folders; then end what is left."""
         for stream in running:
             self._cancel(stream, force=False)
         time.sleep(_CLEAR_UP_S if running else 0.0)
-        for stream in list(running):
-            self._end(stream, running)
+        for stream in running:
+            self._cancel(stream, force=True)
 
     def _cancel(self, stream: Any, *, force: bool) -> None:
         with contextlib.suppress(Exception):  # a cluster that is gone has nothing to cancel
