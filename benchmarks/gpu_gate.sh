@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# On a GPU: the FMHA ablation over 4 runs (about 3 minutes each), a baseline of 15 runs of gate-gpu where the
+# On a GPU: the FMHA ablation over 4 runs (about 6 minutes each), a baseline of 15 runs of gate-gpu where the
 # repository has none, and a pilot of the gate's error rates: 12 unchanged runs, 8 with one layer more (each run
 # about half a minute). Run it again to go on where it stopped; it ends within SECONDS, and begins no run of the
 # ablation that would be cut.
@@ -7,7 +7,7 @@
 set -uo pipefail
 out=${1:?usage: gpu_gate.sh OUT [SECONDS]}
 end=$(($(date +%s) + ${2:-7200}))
-run_s=${ABLATION_RUN_S:-220}
+run_s=${ABLATION_RUN_S:-400}
 left() { echo $((end - $(date +%s))); }
 within() { [ "$(left)" -gt 0 ] && timeout --signal=INT --kill-after=30 "$(left)" "$@"; }
 perfkit() { within python3 -c "from perfkit.cli import main; main()" "$@"; }
