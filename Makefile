@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare triton-bench test lint clean
+.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys ncu-profile triton-bench test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-26s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,14 @@ gate: $(STAMP) ## judge this version against this machine's accepted baseline
 
 ablation-compare: $(STAMP) ## what fused attention changes, over five fresh runs: report and picture
 	$(BIN)/perfkit ablation
+
+# Of another case: make profile-nsys CASE=torch-compile/llama2-7b/bf16/fmha/b1/p128/n32/tp1
+CASE ?= torch-eager/llama2-7b/bf16/fmha/b8/p1024/n16/tp1
+profile-nsys: $(STAMP) ## measure a case, and see by Nsight Systems where its time goes: profiles/
+	$(BIN)/perfkit profile $(CASE) --tool nsys
+
+ncu-profile: $(STAMP) ## count in a case's attention kernels by Nsight Compute: profiles/
+	$(BIN)/perfkit profile $(CASE) --tool ncu
 
 triton-bench: $(STAMP) ## compare attention kernels; without a GPU check them in Triton's interpreter
 	$(BIN)/python -m pytest benchmarks/test_attention.py -q --benchmark-quiet --benchmark-json=results/attention.json

@@ -11,6 +11,8 @@ import typer
 from perfkit import batching_cli, gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Resume, Rounds, Warmup
+from perfkit.profiling_commands.explain import explain
+from perfkit.profiling_commands.profile import profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.build_engine, trt_cli.trt,
-    trt_cli.trt_plots, trt_cli.trtllm_bench, trt_cli.import_trtllm_bench,
+    trt_cli.trt_plots, trt_cli.trtllm_bench, trt_cli.import_trtllm_bench, profile, explain,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

@@ -70,6 +70,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="time fixed work before and after the cells, for perfkit gate",
     )
+    add(
+        "--perfkit-profile",
+        metavar="DIR",
+        help="after its timed rounds, run each cell once more under a profiler; traces go here",
+    )
+    add(
+        "--perfkit-profiler",
+        choices=("torch", "nsys", "ncu"),
+        default="torch",
+        help="torch's own, or the one that this session was started under (default torch)",
+    )
     add("--perfkit-journal", metavar="FILE", help="append each finished cell to this file")
     add("--perfkit-resume", action="store_true", help="skip the cells that the journal holds")
     add("--require-gpu", action="store_true", help="fail where a GPU is missing")  # fmt: skip

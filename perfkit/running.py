@@ -28,13 +28,14 @@ class Request:
     """What a person asked ``perfkit run`` for.
 
     ``cases`` are patterns, one of which an id must match. ``what`` may still say device "auto" and
-    no matrix: then the machine decides.
+    no matrix: then the machine decides. ``under`` is the command of a profiler that runs it all.
     """
 
     what: Measuring
     cases: tuple[str, ...]
     output: Path
     resume: bool
+    under: tuple[str, ...] = ()
 
 
 def measure(request: Request) -> int:
@@ -54,7 +55,8 @@ def measure(request: Request) -> int:
     partial.unlink(missing_ok=True)
     if not request.resume:
         journal.unlink(missing_ok=True)
-    code = _pytest(command(what, ids, output=partial, journal=journal, resume=request.resume))
+    made = command(what, ids, output=partial, journal=journal, resume=request.resume)
+    code = _pytest([*request.under, *made])
     return _keep(request, code, partial, journal)
 
 

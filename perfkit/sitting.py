@@ -78,11 +78,21 @@ class Sitting:
             for fixture in used:
                 fixture.has_error = True
             raise
+        self._read_profile(result)
         fixture = used[0] if used else None
         if fixture is not None and result.verdict in WITHOUT_FIGURES:
             fixture.has_error = True
         self.record(result, fixture)
         return result
+
+    def _read_profile(self, result: Result) -> None:
+        """Put the class shares of a profile that was taken into the cell's row."""
+        told = result.details.get("profile")
+        if told is not None and "file" in told:
+            from perfkit.profiling.summary import summarised
+
+            folder = Path(self._config.getoption("perfkit_profile"))
+            result.details["profile"] = summarised(told, folder / told["file"])
 
     def record(self, result: Result, fixture: Any) -> None:
         """Keep a verdict, in the journal too."""
@@ -198,7 +208,7 @@ class Sitting:
         return tuple(gpu.uuid for gpu in found[:needed])
 
     def _make_lab(self) -> Lab:
-        from perfkit.measurement.lab import Settings, open_lab
+        from perfkit.measurement.lab import Profiling, Settings, open_lab
 
         option = self._config.getoption
         model = option("perfkit_model")
@@ -207,7 +217,7 @@ class Sitting:
             from perfkit.inputs.models import local as read_local
 
             local = read_local(Path(model))
-        prompts = option("perfkit_prompts")
+        prompts, traces = option("perfkit_prompts"), option("perfkit_profile")
         try:
             return open_lab(
                 device=self.device,
@@ -223,6 +233,7 @@ class Sitting:
                 ),
                 clock=self.clock,
                 measure_ceilings=not option("perfkit_no_ceilings"),
+                profiling=Profiling(option("perfkit_profiler"), Path(traces)) if traces else None,
             )
         except UsageError as error:
             pytest.exit(str(error), returncode=2)

@@ -19,6 +19,7 @@ class Measuring:
 
     ``device`` is "cpu" or "gpu"; ``cell_timeout_s`` None leaves pytest's own limit. ``for_gate``
     times the canaries at both ends and leaves out the ceilings, which a gate has no use for.
+    ``profile`` is the folder for what ``profiler`` (torch, nsys or ncu) sees after the rounds.
     """
 
     matrices: tuple[str, ...]
@@ -30,6 +31,8 @@ class Measuring:
     seed: int
     cell_timeout_s: float | None = None
     for_gate: bool = False
+    profile: Path | None = None
+    profiler: str = "torch"
 
 
 def command(
@@ -68,6 +71,8 @@ def command(
         made.append(f"--perfkit-cell-timeout={what.cell_timeout_s}")
     if what.for_gate:
         made += ["--perfkit-canaries", "--perfkit-no-ceilings"]
+    if what.profile is not None:
+        made += [f"--perfkit-profile={what.profile}", f"--perfkit-profiler={what.profiler}"]
     if resume:
         made.append("--perfkit-resume")
     return [*made, *(f"{suite}::test_generation[{case_id}]" for case_id in case_ids)]

@@ -16,7 +16,7 @@ from perfkit.machine import kernels
 from perfkit.machine.clocks import round_clock
 from perfkit.machine.contention import cpu_wait_s
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, energy_j
-from perfkit.measurement import figures
+from perfkit.measurement import figures, tracing
 from perfkit.measurement.reference import free_run
 from perfkit.measurement.slot import give_back_memory, synchronise
 from perfkit.measurement.steady import Warmup, warm_up
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from perfkit.cases import Case
     from perfkit.inputs.models import ModelSource
     from perfkit.machine.clocks import RoundClock
-    from perfkit.measurement.lab import Lab
+    from perfkit.measurement.lab import Lab, Profiling
 
 
 class Rounds(Protocol):
@@ -126,7 +126,10 @@ def _run(
     details["engine"] = dict(engine.notes)
     if engine.apart is not None:
         details["memory"] |= _told(engine.apart.memory())
-    return figures.fill(case, lab, source.arch, window, details)
+    verdict = figures.fill(case, lab, source.arch, window, details)
+    if lab.profiling is not None:
+        details["profile"] = _profile(case, lab, engine, lab.profiling)
+    return verdict
 
 
 def _prepare_reference(case: Case, lab: Lab, source: ModelSource, details: dict[str, Any]) -> None:
@@ -180,6 +183,24 @@ def _attention(case: Case, lab: Lab, engine: Engine) -> dict[str, Any]:
         for tokens in range(1, 1 + min(2, case.new_tokens))
     ]
     return kernels.describe(case.attention, counts[0], counts[-1])
+
+
+def _profile(case: Case, lab: Lab, engine: Engine, profiling: Profiling) -> dict[str, Any]:
+    """Run once more under a profiler; what it could not see is a reason, and no cell is lost."""
+    told: dict[str, Any] = {"tool": profiling.profiler}
+    if engine.apart is not None:
+        return told | {"absent": "the engine runs in a process of its own"}
+    ids, tokens = _ids(case, lab, 0), min(case.new_tokens, 1 + tracing.STEPS)
+    run = partial(engine.generate, ids, tokens)
+    try:
+        if profiling.profiler != "torch":
+            tracing.captured(run, tokens)
+            return told
+        path = profiling.folder / f"{case.id.replace('/', '_')}.trace.json.gz"
+        tracing.trace(run, tokens, lab.device, path)
+    except Exception as error:
+        return told | {"absent": f"not profiled: {first_line(error)}"}
+    return told | {"file": path.name}
 
 
 def _clock(case: Case, lab: Lab, engine: Engine) -> RoundClock:

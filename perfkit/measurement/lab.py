@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perfkit.machine.ceilings import Ceilings
     from perfkit.machine.telemetry import Sampler
     from perfkit.measurement.clock import DeviceClock
+    from perfkit.measurement.tracing import Profiler
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Settings:
     rounds: int = 5
     max_warmup: int = 3
     cell_timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """Who looks at a generation after the timed rounds, and where what it saw goes."""
+
+    profiler: Profiler
+    folder: Path
 
 
 @dataclass
@@ -46,6 +55,7 @@ class Lab:
     sampler: Sampler | None
     gpu_uuids: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings)
+    profiling: Profiling | None = None
 
     def source(self, case: Case) -> ModelSource:
         """Return where the case's model comes from."""
@@ -63,6 +73,7 @@ def open_lab(
     settings: Settings,
     clock: DeviceClock,
     measure_ceilings: bool = True,
+    profiling: Profiling | None = None,
 ) -> Lab:
     """Start the sampler, measure the ceilings, read the prompts.
 
@@ -89,6 +100,7 @@ def open_lab(
         sampler=sampler,
         gpu_uuids=gpu_uuids,
         settings=settings,
+        profiling=profiling,
     )
 
 

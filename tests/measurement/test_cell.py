@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from perfkit.machine.clocks import Round
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, summarise
 from perfkit.measurement import figures
 from perfkit.measurement.cell import measure
+from perfkit.measurement.lab import Profiling
 from perfkit.measurement.reference import References
 from perfkit.metrics import Trace
 from tests.measurement import fake_backend
@@ -20,6 +22,7 @@ from tests.measurement.fake_backend import fake_lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from perfkit.measurement.clock import DeviceClock
     from perfkit.measurement.lab import Lab
@@ -69,6 +72,28 @@ def test_a_measured_cell_has_all_its_rounds_and_figures() -> None:
     assert row["ttft_s"] < row["e2e_s"]
     assert row["peak_allocated_bytes"] is None
     assert "peak_rss_bytes" in result.details["absent"] or row["peak_rss_bytes"]
+
+
+def test_a_profile_is_taken_after_the_rounds_and_the_cell_names_its_trace(tmp_path: Path) -> None:
+    where = replace(fake_lab(), profiling=Profiling("torch", tmp_path))
+    result = run(case(), where)
+    name = "torch-compile_llama-tiny_bf16_fmha_b2_p5_n4_tp1.trace.json.gz"
+    assert result.details["profile"] == {"tool": "torch", "file": name}
+    assert (tmp_path / name).stat().st_size
+    assert "profile" not in run(case(), fake_lab()).details
+
+
+def test_a_profile_that_fails_costs_the_cell_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("perfkit.measurement.tracing.trace", fail)
+    result = run(case(), replace(fake_lab(), profiling=Profiling("torch", tmp_path)))
+    assert result.verdict in {"ok", "unstable", "clock_mismatch"}
+    told = {"tool": "torch", "absent": "not profiled: no space left"}
+    assert result.details["profile"] == told
 
 
 def test_out_of_memory_is_a_verdict_and_the_next_cell_runs() -> None:

@@ -1,0 +1,60 @@
+"""The commands of NVIDIA's profilers: what they look at, and how much."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from typing import TYPE_CHECKING
+
+from perfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# ncu replays a kernel for each group of counters: a few launches tell as much as all.
+LAUNCHES = 16
+# As std::regex has it, without a flag for the case of letters.
+_ATTENTION = (
+    "regex:fmha|flash|[Aa]ttention|sdpa|xqa|kernel_mha|KVCacheKernel|softmax"
+    "|^decode_forward|^portable_forward"
+)
+_SECTIONS = (
+    "SpeedOfLight",
+    "ComputeWorkloadAnalysis",
+    "MemoryWorkloadAnalysis",
+    "Occupancy",
+    "LaunchStats",
+)
+
+
+def nsys(report: Path) -> list[str]:
+    """Return the command that profiles what follows it, where it asks to be, into ``report``."""
+    return [
+        "nsys", "profile", "--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none",
+        "--capture-range=cudaProfilerApi", "--capture-range-end=stop", "--cuda-graph-trace=node",
+        "--force-overwrite=true", f"--output={report.with_suffix('')}",
+    ]  # fmt: skip
+
+
+def nsys_export(report: Path, database: Path) -> list[str]:
+    """Return the command that makes an SQLite file of a report."""
+    return [
+        "nsys", "export", "--type=sqlite", "--force-overwrite=true", f"--output={database}",
+        str(report),
+    ]  # fmt: skip
+
+
+def ncu(log: Path) -> list[str]:
+    """Return the command that counts in the attention kernels of what follows it, as CSV."""
+    return [
+        "ncu", "--csv", "--page=raw", f"--log-file={log}", "--clock-control=none",
+        "--profile-from-start=off", f"--kernel-name={_ATTENTION}", f"--launch-count={LAUNCHES}",
+        *(f"--section={name}" for name in _SECTIONS),
+    ]  # fmt: skip
+
+
+def check(tool: str, made: Sequence[str]) -> None:
+    """Raise UsageError, with the command for where the tool is, where it is not on the PATH."""
+    if shutil.which(tool) is None:
+        raise UsageError(f"{tool} is not on the PATH; on a machine that has it: {shlex.join(made)}")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.profiling.explain import IDLE, moved, side
+
+
+def cell(
+    wall_s: float, classes: dict[str, float], window_s: float, status: str = "agrees", **case: Any
+) -> dict[str, Any]:
+    shape = {
+        "backend": "torch-eager", "model": "llama2-7b", "precision": "bf16", "attention": "fmha",
+        "batch": 1, "prompt_len": 128, "new_tokens": 32, "tp": 1,
+    }  # fmt: skip
+    phase = {"calls": 8, "window_s": window_s, "busy_s": sum(classes.values()), "classes": classes}
+    return {
+        "case": {**shape, **case},
+        "verdict": "ok",
+        "agreement": {"status": status},
+        "metrics": {"ttft_s": 0.1, "tpot_s": wall_s},
+        "profile": {"tool": "torch", "phases": {"decode": phase}},
+    }
+
+
+EAGER = cell(0.020, {"gemm": 0.004, "elementwise": 0.002}, 0.030)
+COMPILED = cell(0.005, {"gemm": 0.0045, "norm": 0.0002}, 0.005, backend="torch-compile")
+
+
+def test_what_moved_adds_up_to_the_measured_difference() -> None:
+    found = moved(EAGER, COMPILED, "decode")
+    assert sum(found.seconds.values()) == pytest.approx(0.005 - 0.020)
+    assert list(found.seconds) == ["gemm", "norm", "elementwise", IDLE]
+    assert found.seconds["gemm"] == pytest.approx(0.0005)
+    assert found.seconds["norm"] == pytest.approx(0.0002)
+    assert found.seconds["elementwise"] == pytest.approx(-0.002)
+    # 14 ms idle of 20, and 0.3 of 5.
+    assert found.seconds[IDLE] == pytest.approx(0.0003 - 0.014)
+    assert found.a.shown == pytest.approx(1.5)
+
+
+def test_a_profile_that_shows_too_little_explains_nothing() -> None:
+    with pytest.raises(UsageError, match=r"shows 80% of the measured 20 ms .*90% is needed"):
+        side(cell(0.020, {"gemm": 0.016}, 0.016), "eager", "decode")
+    side(cell(0.020, {"gemm": 0.016}, 0.0181), "eager", "decode")
+
+
+def test_kernels_that_ran_longer_than_the_whole_was_are_of_another_run() -> None:
+    with pytest.raises(UsageError, match="ran 120% of the measured 20 ms"):
+        side(cell(0.020, {"gemm": 0.024}, 0.025), "eager", "decode")
+
+
+def test_other_work_and_outputs_that_do_not_agree_are_refused() -> None:
+    with pytest.raises(UsageError, match="not the same work: batch 1 and 8"):
+        moved(EAGER, cell(0.02, {"gemm": 0.02}, 0.02, batch=8), "decode")
+    with pytest.raises(UsageError, match=r"were not shown to agree .diverged."):
+        moved(EAGER, cell(0.02, {"gemm": 0.02}, 0.02, status="diverged"), "decode")
+
+
+def test_a_cell_without_the_phase_says_why() -> None:
+    with pytest.raises(UsageError, match="no profile of its prefill: perfkit profile takes"):
+        moved(EAGER, COMPILED, "prefill")
+    bare = {**EAGER, "profile": {"tool": "torch", "absent": "no kernel ran"}}
+    with pytest.raises(UsageError, match="no profile of its decode: no kernel ran"):
+        moved(bare, COMPILED, "decode")

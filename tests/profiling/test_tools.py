@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.profiling import tools
+
+
+def test_nsys_looks_where_it_is_asked_to_and_into_graphs() -> None:
+    made = tools.nsys(Path("profiles/a.nsys-rep"))
+    assert made[:2] == ["nsys", "profile"]
+    assert {"--capture-range=cudaProfilerApi", "--cuda-graph-trace=node"} <= set(made)
+    assert "--output=profiles/a" in made
+
+
+def test_ncu_counts_in_a_few_attention_kernels_and_leaves_the_clocks_alone() -> None:
+    made = tools.ncu(Path("profiles/a_ncu.csv"))
+    wanted = {"--csv", "--clock-control=none", "--profile-from-start=off", "--launch-count=16"}
+    assert wanted <= set(made)
+    (names,) = [one for one in made if one.startswith("--kernel-name=regex:")]
+    assert "fmha" in names
+
+
+def test_a_tool_that_is_not_there_is_told_with_the_command_for_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UsageError, match=r"nsys is not on the PATH; .*: nsys profile 'a b'"):
+        tools.check("nsys", ["nsys", "profile", "a b"])
