@@ -11,6 +11,7 @@ import typer
 from perfkit import batching_cli, gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Resume, Rounds, Warmup
+from perfkit.profiling_commands.parse import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ _COMMANDS = (
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)
+app.command()(parse)
 app.add_typer(gate_cli.baseline, name="baseline")
 app.add_typer(batching_cli.batching, name="batching")
 _RESULT = Path("results/metrics_pytorch.json")

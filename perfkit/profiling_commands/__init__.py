@@ -1,0 +1,1 @@
+"""The commands that make, read and explain profiles, a module each."""
