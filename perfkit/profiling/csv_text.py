@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?([eE][+-]?\d+)?")
+_LARGEST = 1e18
 # Spelled as ncu spells them, today and before 2023, and as the headers of nsys stats do.
 SECONDS = {
     "ns": 1e-9, "nsecond": 1e-9, "us": 1e-6, "usecond": 1e-6, "ms": 1e-3, "msecond": 1e-3,
@@ -50,12 +51,12 @@ def _encoding(path: Path) -> str:
 def number(text: str, where: str) -> float:
     """Return the number in a cell; ``where`` names the file and row in the error."""
     found = text.strip()
-    if not _NUMBER.fullmatch(found):
+    if not _NUMBER.fullmatch(found) or abs(value := float(found.replace(",", ""))) > _LARGEST:
         raise UsageError(
             f"{where}: {found[:40]!r} is no number; expected one such as 1,234.5, as the tool "
             "prints under LC_ALL=C"
         )
-    return float(found.replace(",", ""))
+    return value
 
 
 def whole(text: str) -> int | None:

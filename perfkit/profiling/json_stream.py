@@ -21,6 +21,7 @@ _LONGEST_VALUE = 1 << 26
 _LONGEST_FILE = 1 << 36
 _NEAR = 64  # longer than a literal or an escape; numbers are no error
 _SPACE = re.compile(r"[ \t\r\n]*")
+_BARE = re.compile(r"-?(inf|nan)(?=\s*[,}\]])")
 # strict=False: a control character within a text does no harm.
 _DECODER = json.JSONDecoder(strict=False)
 
@@ -118,6 +119,8 @@ class _Text:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
+                if self._mend(error.pos):
+                    continue
                 # What is wrong only because it goes on in what is not read yet is at the end.
                 cut_off = error.msg.startswith("Unterminated") or error.pos == len(self._text)
                 near = error.pos > len(self._text) - _NEAR
@@ -130,6 +133,16 @@ class _Text:
                 if end < len(self._text) or not self._more():
                     self._at = end
                     return value
+
+    def _mend(self, place: int) -> bool:
+        """Put null where C++ printed a number that JSON does not have, as Kineto once did."""
+        bare = _BARE.match(self._text, place)
+        if bare is None:
+            return False
+        self._before += self._at
+        self._text = f"{self._text[self._at : place]}null{self._text[bare.end() :]}"
+        self._at = 0
+        return True
 
     def _more(self) -> bool:
         """Read on; False at the end. As much as is held already, so that a long value is cheap."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from perfkit.errors import UsageError
+from perfkit.errors import UsageError, first_line
 from perfkit.profiling.phases import PHASES, Range, at_times, of_launches, on_threads, range_table
 from perfkit.profiling.table import Profile, event_table, kernel_table
 
@@ -69,7 +69,7 @@ def read(path: Path, clock: Callable[[], float] = time.monotonic) -> Profile:
     except UsageError:
         raise
     except sqlite3.Error as error:
-        words = str(error)
+        words = first_line(error)
         if words == "interrupted":
             words = f"it was not read after {_LIMIT_S:.0f} s"
         raise UsageError(f"{path} is no whole SQLite export of nsys: {words}") from None
@@ -292,7 +292,8 @@ def _ranges(export: _Export) -> list[Range]:
     if "textId" in columns and _STRINGS in export.columns:
         texts.append(
             f"SELECT e.*, s.value AS phase FROM {_NVTX} e JOIN {_STRINGS} s ON s.id = e.textId "  # noqa: S608
-            f"WHERE s.value IN ({wanted})" + (" AND e.text IS NULL" if "text" in columns else "")
+            f"WHERE s.value IN ({wanted})"
+            + (" AND COALESCE(e.text, '') = ''" if "text" in columns else "")
         )
     thread = export.number(_NVTX, "globalTid")
     found, open_ended = [], 0

@@ -36,6 +36,10 @@ class _Header:
     share: int
     device: int
     stream: int
+    category: int
+
+
+_Row = tuple[str, float, float, str, int]
 
 
 def read(path: Path) -> Profile:
@@ -45,7 +49,18 @@ def read(path: Path) -> Profile:
     """
     import pandas as pd
 
-    found: dict[str, list[tuple[str, float, float, str, int]]] = {}
+    found = _tables(path)
+    columns = ["name", "calls", "total_s", "device", "stream"]
+    sums = pd.DataFrame([row for part in found.values() for row in part], columns=columns)
+    notes = ["sums alone: no phases, and no times of single launches"]
+    if len(found) == 1 and not found.keys() & {_ALL, _TRACE}:
+        notes.append(f"{next(iter(found))} alone: shares are of their time")
+    return Profile("nsys-stats", str(path), _table(sums), None, None, None, tuple(notes))
+
+
+def _tables(path: Path) -> dict[str, list[_Row]]:
+    """Return the rows of each table of GPU work; other tables and lines are passed over."""
+    found: dict[str, list[_Row]] = {}
     shares: dict[str, list[float]] = {}
     header, others = None, []
     for line, row in enumerate(rows(path, _HEADS), start=1):
@@ -59,21 +74,17 @@ def read(path: Path) -> Profile:
             header = None
             others.append(row[-1].strip())
         elif not any(cell.strip() for cell in row):
-            header = None if header is not None and found[header.kind] else header
+            # A blank line also stands between a report's title and its table.
+            ended = header is not None and (found[header.kind] or shares[header.kind])
+            header = None if ended else header
         elif header is not None:
             where = f"{path}, row {line}"
             if len(row) != header.width:
                 raise UsageError(f"{where}: {len(row)} fields, expected {header.width}: cut off?")
-            found[header.kind].append(_row(row, header, where))
-            if header.share >= 0:
-                shares[header.kind].append(number(row[header.share], where))
+            found[header.kind] += _work(row, header, where)
+            shares[header.kind] += _share(row, header, where)
     _check(path, found, shares, others)
-    columns = ["name", "calls", "total_s", "device", "stream"]
-    sums = pd.DataFrame([row for part in found.values() for row in part], columns=columns)
-    notes = ["sums alone: no phases, and no times of single launches"]
-    if found.keys() == {_COPIES} or found.keys() == {_KERNELS}:
-        notes.append(f"{next(iter(found))} alone: shares are of their time")
-    return Profile("nsys-stats", str(path), _table(sums), None, None, None, tuple(notes))
+    return found
 
 
 def _table(sums: pd.DataFrame) -> pd.DataFrame:
@@ -117,12 +128,21 @@ def _header(row: list[str]) -> _Header | None:
     return _Header(
         kind, len(row), places[name], places.get(calls, -1), places[time], unit_s,
         places.get("Time (%)", places.get("Time(%)", -1)), places.get("Device", -1),
-        places.get("Strm", -1),
+        places.get("Strm", -1), places.get("Category", -1),
     )  # fmt: skip
 
 
-def _row(row: list[str], header: _Header, where: str) -> tuple[str, float, float, str, int]:
-    """Return name, calls, seconds, device and stream."""
+def _share(row: list[str], header: _Header, where: str) -> list[float]:
+    return [number(row[header.share], where)] if header.share >= 0 else []
+
+
+def _work(row: list[str], header: _Header, where: str) -> list[_Row]:
+    """Return name, calls, seconds, device and stream; nothing of a call on the host.
+
+    cuda_api_gpu_sum has the host's calls beside the device's work.
+    """
+    if header.category >= 0 and row[header.category].strip() == "CUDA_API":
+        return []
     calls = 1.0 if header.calls < 0 else number(row[header.calls], where)
     total = number(row[header.time], where) * header.unit_s
     if total < 0 or calls < 1 or not calls.is_integer():
@@ -134,13 +154,13 @@ def _row(row: list[str], header: _Header, where: str) -> tuple[str, float, float
     # "NVIDIA H100 PCIe (0)": the number is the device's.
     device = re.search(r"\((\d+)\)$", row[header.device].strip()) if header.device >= 0 else None
     stream = whole(row[header.stream]) if header.stream >= 0 else None
-    return name, calls, total, device[1] if device else "", -1 if stream is None else stream
+    place = device[1] if device else "", -1 if stream is None else stream
+    return [(name, calls, total, *place)]
 
 
 def _check(
-    path: Path, found: dict[str, list[tuple[str, float, float, str, int]]],
-    shares: dict[str, list[float]], others: list[str],
-) -> None:  # fmt: skip
+    path: Path, found: dict[str, list[_Row]], shares: dict[str, list[float]], others: list[str]
+) -> None:
     if not any(found.values()):
         told = f"; it has a table of {others[0]!r}, which is none of GPU work" if others else ""
         empty = "has no rows" if found else "is no report of nsys stats that is read here"

@@ -143,7 +143,7 @@ class _Found:
             ranges = self.device_ranges if kind == _DEVICE_RANGE else self.ranges
             thread = event.get("pid"), event.get("tid")
             ranges.append(Range(name, start, start + length, thread))
-        elif kind == _OPERATOR:
+        elif kind == _OPERATOR and not name.startswith("ProfilerStep#"):
             self.operators.add(self.names[name], self._thread(event), start, length, 0)
         if self.read > _MOST:
             self._check_size()
@@ -199,10 +199,15 @@ def _device(event: dict[str, Any], args: dict[str, Any]) -> tuple[str, int]:
     if event.get("pid") == "CUDA functions":
         return str(event.get("tid")), -1
     device, stream = args.get("device", event.get("pid")), args.get("stream", event.get("tid"))
-    if type(stream) is str:
-        stream = stream.removeprefix("stream ")
-        stream = int(stream) if stream.isdecimal() and len(stream) < 18 else -1
-    return str(device), stream if type(stream) is int and abs(stream) < 2**62 else -1
+    return str(device), _whole(stream)
+
+
+def _whole(value: Any) -> int:
+    """Return a number, or that of "stream 7" or "7"; -1 where there is none."""
+    if type(value) is str:
+        text = value.removeprefix("stream ")
+        return int(text) if text.isdecimal() and len(text) < 18 else -1
+    return value if type(value) is int and abs(value) < 2**62 else -1
 
 
 def _of_device(found: _Found) -> tuple[pd.DataFrame, list[Range], list[str]]:
@@ -235,7 +240,7 @@ def _of_host(found: _Found) -> tuple[pd.DataFrame, list[Range], list[str]]:
     names, threads, starts, lengths, _ = found.operators.arrays()
     keys = list(found.threads)
     phases = on_threads(starts, threads, keys, found.ranges)
-    numbers = np.array([tid if type(tid) is int else -1 for _, tid in keys], np.int64)
+    numbers = np.array([_whole(tid) for _, tid in keys], np.int64)
     events = event_table(
         (list(found.names), names), (["cpu"], np.zeros(len(names), np.int8)), phases,
         numbers[threads], (starts - found.zero) * _US,

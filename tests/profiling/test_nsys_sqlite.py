@@ -62,6 +62,14 @@ def test_kernels_copies_and_memsets_have_the_phase_of_their_call(tmp_path: Path)
     }
 
 
+def test_an_empty_text_beside_an_id_is_none(tmp_path: Path) -> None:
+    """Exports before 2022 declared each column NOT NULL, and wrote a default."""
+    ranges = [(1_000, 1_500, 59, "", TID, 3), (1_550, 2_000, 59, "decode", TID, 3)]
+    found = read(nsys(tmp_path / "n.sqlite", NVTX_EVENTS=(NVTX, ranges))).ranges
+    assert found is not None
+    assert found["phase"].tolist() == ["decode", "decode"]
+
+
 def test_nothing_is_written_beside_an_export_or_into_it(tmp_path: Path) -> None:
     path = nsys(tmp_path / "n.sqlite")
     before = path.read_bytes()
@@ -315,3 +323,14 @@ def test_nvtx_texts_by_id_are_found_in_a_real_export(tmp_path: Path) -> None:
     phased = profile.kernels[profile.kernels["phase"] == "decode"]
     # A group's end launches what it holds: 58 of 62, the others' calls are not in this window.
     assert set(phased["class"]) == {"communication"}
+
+
+def test_a_table_that_is_damaged_is_told_in_one_line(tmp_path: Path) -> None:
+    """nsys's own statements that make tables have many lines."""
+    path = tmp_path / "n.sqlite"
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute('CREATE TABLE StringIds (id INTEGER,\n  "value" TEXT -- of names\n)')
+    path.write_bytes(path.read_bytes().replace(b'"value"', b'"value '))
+    with pytest.raises(UsageError, match="malformed") as told:
+        read(path)
+    assert "\n" not in str(told.value)

@@ -88,6 +88,23 @@ def test_headers_of_other_versions_and_reports(
     assert found[4] == pytest.approx(expected[4])
 
 
+def test_calls_of_the_host_are_no_work_of_the_device(tmp_path: Path) -> None:
+    text = (
+        "Time (%),Total Time (ns),Instances,Avg (ns),Category,Operation\n"
+        "90.0,900,3,300.0,CUDA_API,cudaMalloc\n"
+        "10.0,100,1,100.0,CUDA_KERNEL,k\n"
+    )
+    assert [row[:4] for row in rows(tmp_path, text)] == [("k", "", -1, 1)]
+
+
+def test_a_table_ends_at_a_blank_line(tmp_path: Path) -> None:
+    text = (
+        "Start (ns),Duration (ns),CorrId,Device,Strm,Name\n\n"
+        "10,700,4,H100 (0),7,k\n\nGenerated: yes\n"
+    )
+    assert [row[0] for row in rows(tmp_path, text)] == ["k"]
+
+
 def test_a_file_of_powershell_is_read(tmp_path: Path) -> None:
     assert len(rows(tmp_path, STATS.encode("utf-16"))) == 2
 
@@ -104,6 +121,7 @@ def test_a_file_of_powershell_is_read(tmp_path: Path) -> None:
         (STATS + "\n" + STATS, "has kernels twice: give one report at a time"),
         (STATS.replace("3000", "3.000,5"), "9 fields, expected 9"),
         (STATS.replace("3000", "3e"), "'3e' is no number"),
+        (STATS.replace("3000", "1e999"), "'1e999' is no number"),
         (STATS.replace(",2,1500.0", ",0,1500.0"), "0 calls that take 3e-06 s cannot be"),
         (STATS[: STATS.index("25.0")], "the shares of kernels add up to 75.0 %, not 100"),
         (STATS[: STATS.index(", float")], "was it cut off?"),

@@ -165,6 +165,28 @@ def test_kinetos_first_schema_is_read(tmp_path: Path) -> None:
     ]
 
 
+def test_kinetos_first_operators_are_read_without_a_device(tmp_path: Path) -> None:
+    """Threads are texts, and the profiler's own steps stand among the operators."""
+    thread = {"pid": 9, "tid": "31383"}
+    path = trace(
+        tmp_path / "t.json",
+        [
+            event("Operator", "ProfilerStep#10", 0, 500, **thread),
+            event("Operator", "aten::mm", 1, 50, **thread),
+        ],
+    )
+    assert rows(path) == [("aten::mm", "", "cpu", 31383, 1, pytest.approx(50 * US))]
+
+
+def test_numbers_that_json_does_not_have_are_passed_over(tmp_path: Path) -> None:
+    """Kineto of 2021 divided by the time of a copy that took none (pytorch/kineto#105)."""
+    path = trace(tmp_path / "t.json", [kernel("Memcpy: inf, nan", 1, 2, 3, bandwidth=0.125)] * 3)
+    text = path.read_text()
+    for number in ("inf", "-inf", "nan", "-nan"):
+        path.write_text(text.replace("0.125", number))
+        assert rows(path) == [("Memcpy: inf, nan", "", "0", 7, 3, pytest.approx(6 * US))]
+
+
 def test_the_schema_before_kineto_is_read(tmp_path: Path) -> None:
     """A bare array, no categories."""
     path = tmp_path / "t.json"
@@ -210,7 +232,8 @@ def test_a_kernel_that_ends_before_it_begins_counts_and_is_told(tmp_path: Path) 
         ('{"traceEvents": [1]}', "event 1 is '1', expected an object"),
         ('{"traceEvents": [], "traceEvents": []}', "it has traceEvents twice"),
         ('{"traceEvents": [{}}', "expected a comma or a closing bracket"),
-        ('{"traceEvents": [{"a": nan}]}', "is no whole JSON"),
+        ('{"traceEvents": [{"a": nanny}]}', "is no whole JSON"),
+        ('[{"ph": "X", "cat": "kernel", "ts": 1, "dur": inf}]', "has dur 'None'"),
         ('{"traceEvents": [{"ph": "X"', "ends in the middle, was it cut off?"),
         ('{"traceEvents": [{}]', "ends in the middle, was it cut off?"),
         (
@@ -356,3 +379,30 @@ def test_half_a_gigabyte_is_read_in_less_than_one(tmp_path: Path) -> None:
     assert int(calls) == times * 1000
     assert float(total) == pytest.approx(times * 1000 * 2.5e-6)
     assert int(peak) * 1024 < 1 << 30  # Linux tells KiB
+
+
+def test_self_times_are_those_of_torch_itself(tmp_path: Path) -> None:
+    """A model on this machine's CPU, profiled twice over: prefill, then three steps of decode."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    layer, norm = torch.nn.Linear(64, 64), torch.nn.LayerNorm(64)
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as recorded:
+        for phase, tokens in (("prefill", 32), *[("decode", 1)] * 3):
+            with record_function(phase):
+                torch.softmax(norm(layer(torch.ones(tokens, 64))), -1)
+    path = tmp_path / "t.json"
+    recorded.export_chrome_trace(str(path))
+    found = read(path)
+    sound(found)
+    mine = found.kernels.groupby("name")[["calls", "total_s"]].sum()
+    theirs = {one.key: one for one in recorded.key_averages() if one.key.startswith("aten::")}
+    assert set(theirs) == set(mine.index)
+    for name, one in theirs.items():
+        assert mine.loc[name, "calls"] == one.count
+        # Both are of times in nanoseconds, theirs of whole ones.
+        assert mine.loc[name, "total_s"] * 1e6 == pytest.approx(one.self_cpu_time_total, abs=0.1)
+    calls = found.kernels[found.kernels["name"] == "aten::addmm"].groupby("phase")["calls"].sum()
+    assert calls.to_dict() == {"prefill": 1, "decode": 3}
+    assert found.ranges is not None
+    assert found.ranges["phase"].tolist() == ["prefill", "decode", "decode", "decode"]
