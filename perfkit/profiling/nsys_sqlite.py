@@ -41,7 +41,7 @@ _NS = 1e-9
 # A global thread id holds its process's above these bits.
 _THREAD_BITS = 24
 _MOST_NS = 2**62
-_ROWS = 1 << 16
+_ROWS = 1 << 13
 _STEPS = 1_000_000
 _LIMIT_S = 600.0
 
