@@ -315,6 +315,32 @@ def test_an_llm_on_an_h100() -> None:
     assert (profile.kernels["device"].unique().tolist(), profile.notes) == (["0"], ())
 
 
+def test_phases_of_a_real_trace_are_those_of_its_calls(tmp_path: Path) -> None:
+    """The H100's step, renamed to a phase; 436 kernels were called before the trace began."""
+    path = fixture("torch_trace", "tracelens_h100_Qwen_Qwen1.5-0.5B-Chat__1016005.json.gz")
+    with gzip.open(path, "rt") as stream:
+        text = stream.read().replace("ProfilerStep#6", "decode")
+    events = json.loads(text)["traceEvents"]
+    (step,) = [one for one in events if one.get("cat") == "user_annotation"]
+    until = step["ts"] + step["dur"]
+    calls = {
+        one["args"]["correlation"]: step["ts"] <= one["ts"] < until and one["tid"] == step["tid"]
+        for one in events
+        if one.get("cat") in {"cuda_runtime", "cuda_driver"}
+    }
+    ran = [one for one in events if one.get("cat") == "kernel"]
+    inside = [calls.get(one["args"]["correlation"], step["ts"] <= one["ts"] < until) for one in ran]
+    assert sum(one["args"]["correlation"] not in calls for one in ran) == 436
+    renamed = tmp_path / "t.json"
+    renamed.write_text(text)
+    kernels = read(renamed).kernels
+    kernels = kernels[(kernels["phase"] == "decode") & (kernels["class"] != "memcpy/memset")]
+    assert kernels["calls"].sum() == sum(inside)
+    assert 1029 <= sum(inside) <= len(ran)
+    spent = sum(one["dur"] for one, mine in zip(ran, inside, strict=True) if mine)
+    assert kernels["total_s"].sum() == pytest.approx(spent * US)
+
+
 def test_inductor_on_amd() -> None:
     profile = read(fixture("torch_trace", "tracelens_torch_compile_triton_trace.json.gz"))
     sound(profile)
