@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys ncu-profile triton-bench test lint clean
+.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys parse-nsys ncu-profile triton-bench test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-26s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,10 @@ ncu-profile: $(STAMP) ## count in a case's attention kernels by Nsight Compute: 
 triton-bench: $(STAMP) ## compare attention kernels; without a GPU check them in Triton's interpreter
 	$(BIN)/python -m pytest benchmarks/test_attention.py -q --benchmark-quiet --benchmark-json=results/attention.json
 	$(BIN)/perfkit attention results/attention.json
+
+FILE ?=
+parse-nsys: $(STAMP) ## where the time of a profile goes: make parse-nsys FILE=report.sqlite
+	$(BIN)/perfkit parse $(or $(FILE),$(error say which: FILE=report.sqlite))
 
 test: $(STAMP) ## run the quick tests that need no GPU
 	$(BIN)/python -m pytest -m "cpu and not slow"

@@ -12,6 +12,7 @@ from perfkit import batching_cli, gate_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Resume, Rounds, Warmup
 from perfkit.profiling_commands.explain import explain
+from perfkit.profiling_commands.parse import parse
 from perfkit.profiling_commands.profile import profile
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.build_engine, trt_cli.trt,
-    trt_cli.trt_plots, trt_cli.trtllm_bench, trt_cli.import_trtllm_bench, profile, explain,
+    trt_cli.trt_plots, trt_cli.trtllm_bench, trt_cli.import_trtllm_bench, profile, parse, explain,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

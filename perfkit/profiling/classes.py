@@ -25,7 +25,11 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("gemm", r"^triton_tem_\w*(mm|conv)"),
     ("rope", r"rope|rotary|^triton_\w*_(cos|sin)(_|$)"),
     ("norm", r"rms_?norm|layer_?norm|^triton_\w*rsqrt|MeanOps"),
-    ("sampling", r"argmax|argmin|top_?k|multinomial|sampling|radix_?sort|sort_?pairs"),
+    (
+        "sampling",
+        r"argmax|argmin|top_?k|multinomial|sampling|radix_?sort|sort_?pairs|bitonic_?sort",
+    ),
+    ("elementwise", r"reshape_and_cache"),  # moves keys and values, whatever reads them then
     ("fmha", r"fmha|flash|attention(?!_mask)|attn|sdpa|xqa|kernel_mha|mmha|KVCacheKernel"),
     ("fmha", r"^decode_forward|^portable_forward"),
     ("gemm", r"gemm|gemv|nvjet|cublas|splitK|cutlass|Cijk_|matmul|(^|[_:])(add|b)?mm(_|$)|linear"),

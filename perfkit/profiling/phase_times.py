@@ -90,7 +90,8 @@ def exclusive(events: pd.DataFrame) -> np.ndarray:
     start = events["start_s"].to_numpy(float)
     end = start + events["duration_s"].to_numpy(float)
     covered = np.concatenate(([-np.inf], np.maximum.accumulate(end)[:-1]))
-    return np.clip(end - np.maximum(start, covered), 0.0, None)
+    added: np.ndarray = np.clip(end - np.maximum(start, covered), 0.0, None)
+    return added
 
 
 def device_events(profile: Profile) -> pd.DataFrame:

@@ -1,1 +1,1 @@
-"""The commands that take profiles, read them, and set two side by side."""
+"""The commands that make, read and explain profiles, a module each."""

@@ -161,7 +161,7 @@ def _ncu(what: Measuring, stem: Path) -> None:
 
     from perfkit.profiling import tools
     from perfkit.profiling.reading import read
-    from perfkit.reporting import profiling as report
+    from perfkit.reporting.kernels import metric_table
     from perfkit.reporting.tables import console_of
     from perfkit.results.store import write_whole
     from perfkit.running import Request, measure
@@ -180,7 +180,7 @@ def _ncu(what: Measuring, stem: Path) -> None:
     if found.metrics is not None:
         table = _beside(stem, "_ncu_metrics.csv")
         write_whole(table, found.metrics.to_csv(index=False))
-        console_of(160).print(report.metrics_table(found.metrics))
+        console_of(160).print(metric_table(found.metrics, tools.LAUNCHES))
         typer.echo(table)
     for note in found.notes:
         typer.echo(note)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from rich.table import Table
 
     from perfkit.profiling.explain import Moved
     from perfkit.profiling.table import Profile
@@ -51,19 +50,6 @@ def lines(cell: Mapping[str, Any]) -> Iterator[str]:
         for kind, share in sorted(phase["shares"].items(), key=lambda one: -one[1]):
             yield f"  {kind:14} {_ms(phase['classes'][kind]):>12}  {share:6.1%}"
     yield from told.get("notes", ())
-
-
-def metrics_table(metrics: pd.DataFrame) -> Table:
-    """Return ncu's figures, a row a launch."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for name in metrics.columns:
-        made.add_column(str(name), overflow="fold")
-    for row in metrics.itertuples(index=False):
-        made.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-    return made
 
 
 def waterfall_lines(moved: Moved) -> Iterator[str]:
