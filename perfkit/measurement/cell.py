@@ -114,7 +114,9 @@ def _run(
     details["agreement"] = agreement.to_json()
     if agreement.status == "diverged":
         return "diverged", agreement.reason
-    details["attention"] = _attention(case, lab, engine)
+    if lab.profiling is None or lab.profiling.profiler == "torch":
+        # Under another profiler torch's own would take its place.
+        details["attention"] = _attention(case, lab, engine)
 
     # What went before has limits of its own where it is a process, and may be an hour's build.
     deadline = time.monotonic() + lab.settings.cell_timeout_s

@@ -21,6 +21,7 @@ CLASSES = (
 # itself is of materialised attention: a row-wise pass over scores in memory, no fused attention.
 _RULES: tuple[tuple[str, str], ...] = (
     ("communication", r"nccl|rccl|nvshmem|mscclpp|all_?reduce|all_?gather|reduce_?scatter"),
+    ("communication", r"cross_device_reduce"),
     ("memcpy/memset", r"^\[?(cuda |hip )?mem(cpy|set)|^copyBuffer|^fillBuffer|^__amd_rocclr_"),
     ("gemm", r"^triton_tem_\w*(mm|conv)"),
     ("rope", r"rope|rotary|^triton_\w*_(cos|sin)(_|$)"),
@@ -29,11 +30,14 @@ _RULES: tuple[tuple[str, str], ...] = (
         "sampling",
         r"argmax|argmin|top_?k|multinomial|sampling|radix_?sort|sort_?pairs|bitonic_?sort",
     ),
-    ("elementwise", r"reshape_and_cache"),  # moves keys and values, whatever reads them then
+    ("elementwise", r"^triton_(poi|red|per)_"),
+    # What moves keys and values, whatever reads them then; and gates, whoever's they are.
+    ("elementwise", r"reshape_and_cache|AppendPagedKVCache|act_and_mul"),
+    ("gemm", r"flashinfer::gemm|fused_moe|marlin|mul_mat|baddbmm"),
     ("fmha", r"fmha|flash|attention(?!_mask)|attn|sdpa|xqa|kernel_mha|mmha|KVCacheKernel"),
-    ("fmha", r"^decode_forward|^portable_forward"),
+    ("fmha", r"^decode_forward|^portable_forward|^_fwd_(grouped_)?kernel"),
     ("gemm", r"gemm|gemv|nvjet|cublas|splitK|cutlass|Cijk_|matmul|(^|[_:])(add|b)?mm(_|$)|linear"),
-    ("elementwise", r"elementwise|^triton_(poi|red|per)|CatArray|reduce|softmax|index|gather|fill"),
+    ("elementwise", r"elementwise|CatArray|reduce|softmax|index|gather|fill"),
     ("elementwise", r"scatter|copy|cast|embedding|silu|gelu|swiglu|activation|arange|transpose"),
     ("elementwise", r"^aten::(add|mul|sub|div|neg|pow|mean|rsqrt|cos|sin|cat|to|clone|where)\b"),
 )

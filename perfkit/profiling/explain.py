@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,15 @@ class Side:
     """One arm's phase: ``wall_s`` was measured without a profiler, ``classes`` with one.
 
     ``classes`` are seconds of one call, idle gaps among them: what of the measured time no kernel
-    ran. They add up to ``wall_s``. ``shown`` is the profile's own window over ``wall_s``.
+    ran. They add up to ``wall_s``. ``shown`` is the profile's own window over ``wall_s``; the
+    profile has so many ``calls``.
     """
 
     name: str
     wall_s: float
     classes: Mapping[str, float]
     shown: float
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,15 @@ class Moved:
     """What moved from A to B in one call of ``phase``; ``seconds`` by class, B less A.
 
     The classes are in the order of CLASSES, idle gaps last; they add up to ``b.wall_s - a.wall_s``.
+    ``one_session``: both were measured in one. ``steps``: of decoding, in the measured generation.
     """
 
     phase: str
     a: Side
     b: Side
     seconds: Mapping[str, float]
+    one_session: bool
+    steps: int
 
 
 def side(cell: Mapping[str, Any], name: str, phase: str) -> Side:
@@ -56,28 +62,38 @@ def side(cell: Mapping[str, Any], name: str, phase: str) -> Side:
     own gaps would be too long.
     """
     told = section(cell, "profile", "phases", phase)
-    wall_s = section(cell, "metrics").get(WALL[phase])
-    if not told:
-        why = section(cell, "profile").get("absent") or "perfkit profile takes one"
-        raise UsageError(f"{name} has no profile of its {phase}: {why}")
-    if not wall_s:
-        raise UsageError(f"{name} has no measured {WALL[phase]}: verdict {cell.get('verdict')}")
+    if cell.get("verdict") != "ok":
+        raise UsageError(f"{name} is {cell.get('verdict')}: {cell.get('reason')}; measure it again")
     status = section(cell, "agreement").get("status")
     if status != "agrees":
         raise UsageError(f"{name}: its outputs were not shown to agree ({status}): nothing to set")
-    shown, busy = told["window_s"] / wall_s, told["busy_s"] / wall_s
-    if shown < LEAST_SHOWN:
+    if not told:
+        why = section(cell, "profile").get("absent") or "perfkit profile takes one"
+        raise UsageError(f"{name} has no profile of its {phase}: {why}")
+    wall_s = _seconds(section(cell, "metrics"), WALL[phase], name)
+    window_s, busy_s = (_seconds(told, key, name) for key in ("window_s", "busy_s"))
+    if window_s < LEAST_SHOWN * wall_s:
         raise UsageError(
-            f"{name}: the profile shows {shown:.0%} of the measured {wall_s * 1e3:.4g} ms of a "
-            f"{phase}, and {LEAST_SHOWN:.0%} is needed: profile it again"
+            f"{name}: the profile shows {window_s / wall_s:.0%} of the measured "
+            f"{wall_s * 1e3:.4g} ms of a {phase}, and {LEAST_SHOWN:.0%} is needed: profile it again"
         )
-    if busy > _MOST_BUSY:
+    if busy_s > _MOST_BUSY * wall_s:
         raise UsageError(
-            f"{name}: under the profiler the kernels of a {phase} ran {busy:.0%} of the measured "
-            f"{wall_s * 1e3:.4g} ms: it was not the same run; profile it again on a quiet machine"
+            f"{name}: under the profiler the kernels of a {phase} ran {busy_s / wall_s:.0%} of the "
+            f"measured {wall_s * 1e3:.4g} ms: another run; profile it again on a quiet machine"
         )
-    classes = {kind: told["classes"][kind] for kind in CLASSES if kind in told["classes"]}
-    return Side(name, wall_s, {**classes, IDLE: wall_s - told["busy_s"]}, shown)
+    found = section(told, "classes")
+    classes = {kind: _seconds(found, kind, name) for kind in CLASSES if kind in found}
+    return Side(
+        name, wall_s, {**classes, IDLE: wall_s - busy_s}, window_s / wall_s, told.get("calls", 1)
+    )
+
+
+def _seconds(told: Mapping[str, Any], key: str, name: str) -> float:
+    value = told.get(key)
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UsageError(f"{name}: {key} is {value!r}, expected seconds over 0")
+    return float(value)
 
 
 def moved(a: Mapping[str, Any], b: Mapping[str, Any], phase: str) -> Moved:
@@ -85,19 +101,27 @@ def moved(a: Mapping[str, Any], b: Mapping[str, Any], phase: str) -> Moved:
 
     Raises UsageError where they are of different work, or one explains nothing.
     """
-    cases = a["case"], b["case"]
-    unlike = [f"{name} {cases[0][name]} and {cases[1][name]}" for name in _ALIKE
-              if cases[0][name] != cases[1][name]]  # fmt: skip
+    cases = section(a, "case"), section(b, "case")
+    names = (*_ALIKE, "new_tokens") if phase == "decode" else _ALIKE
+    unlike = [f"{name} {cases[0].get(name)} and {cases[1].get(name)}" for name in names
+              if cases[0].get(name) != cases[1].get(name)]  # fmt: skip
     if unlike:
         raise UsageError(f"not the same work: {', '.join(unlike)}")
-    first, second = (side(cell, _named(cell["case"]), phase) for cell in (a, b))
+    first, second = (side(cell, _named(section(cell, "case")), phase) for cell in (a, b))
     seconds = {
         kind: second.classes.get(kind, 0.0) - first.classes.get(kind, 0.0)
         for kind in (*CLASSES, IDLE)
         if kind in first.classes or kind in second.classes
     }
-    return Moved(phase, first, second, seconds)
+    return Moved(
+        phase,
+        first,
+        second,
+        seconds,
+        one_session=a.get("session") is not None and a.get("session") == b.get("session"),
+        steps=cases[0].get("new_tokens", 1) - 1,
+    )
 
 
 def _named(case: Mapping[str, Any]) -> str:
-    return "/".join(str(case[name]) for name in ("backend", "precision", "attention"))
+    return "/".join(str(case.get(name)) for name in ("backend", "precision", "attention"))

@@ -48,7 +48,7 @@ _UNIT_OF = {column: unit for column, unit, _ in _METRICS}
 _FIRST = {name: place for _, _, names in _METRICS for place, name in enumerate(names)}
 _LONG = ("Metric Name", "Metric Value")
 _ABSENT = {"", "n/a", "nan", "-nan", "(!) n/a", "inf"}
-_NOTE = "ncu runs each kernel alone, at clocks it sets: its times are not those of the program"
+_NOTE = "ncu runs each kernel alone, at clocks it sets or leaves: its times are not the program's"
 
 
 @dataclass

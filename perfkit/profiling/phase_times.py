@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perfkit.profiling.table import Profile
 
 _IN_ORDER = ("prefill", "decode")
+CPU = "cpu"  # the device of operators
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,12 @@ def phase_times(profile: Profile) -> dict[str, PhaseTime]:
 def exclusive(events: pd.DataFrame) -> np.ndarray:
     """Return the seconds that each launch, in order of start, ran and no earlier one did, (n,).
 
-    They add up to the time in which anything ran.
+    They add up to the time in which anything ran. Operators on a CPU have self times already, which
+    lie between those of what they called.
     """
+    if (events["device"] == CPU).all():
+        own: np.ndarray = events["duration_s"].to_numpy(float)
+        return own
     start = events["start_s"].to_numpy(float)
     end = start + events["duration_s"].to_numpy(float)
     covered = np.concatenate(([-np.inf], np.maximum.accumulate(end)[:-1]))

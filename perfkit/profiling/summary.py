@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
-from perfkit.profiling.phase_times import phase_times
+from perfkit.profiling.phase_times import device_events, phase_times
 from perfkit.profiling.reading import read
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def summary(profile: Profile) -> dict[str, Any]:
         why = "; ".join(profile.notes) or "no kernel lies in a range named prefill or decode"
         return {"absent": why}
     return {
+        "device": str(device_events(profile)["device"].iloc[0]),
         "phases": {name: phase.to_json() for name, phase in found.items()},
         "notes": list(profile.notes),
     }

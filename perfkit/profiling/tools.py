@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# ncu replays a kernel for each group of counters: a few launches tell as much as all.
-LAUNCHES = 16
+# ncu replays a kernel for each group of counters, so not all of them: of a model of 32 layers a
+# prefill's, and the first of a step's.
+LAUNCHES = 48
 # As std::regex has it, without a flag for the case of letters.
 _ATTENTION = (
-    "regex:fmha|flash|[Aa]ttention|sdpa|xqa|kernel_mha|KVCacheKernel|softmax"
-    "|^decode_forward|^portable_forward"
+    "regex:fmha|flash|[Aa]ttention|sdpa|xqa|kernel_mha|KVCacheKernel|[Ss]oft[Mm]ax"
+    "|decode_forward|portable_forward"
 )
 _SECTIONS = (
     "SpeedOfLight",
@@ -49,9 +50,20 @@ def ncu(log: Path) -> list[str]:
     """Return the command that counts in the attention kernels of what follows it, as CSV."""
     return [
         "ncu", "--csv", "--page=raw", f"--log-file={log}", "--clock-control=none",
-        "--profile-from-start=off", f"--kernel-name={_ATTENTION}", f"--launch-count={LAUNCHES}",
+        "--profile-from-start=off", "--kernel-name-base=demangled", f"--kernel-name={_ATTENTION}",
+        f"--launch-count={LAUNCHES}",
         *(f"--section={name}" for name in _SECTIONS),
     ]  # fmt: skip
+
+
+def complaints(log: Path) -> str:
+    """Return what ncu itself said in a log, which is where it says it, in one line."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    said = [line for line in lines if line.startswith(("==ERROR==", "==WARNING=="))]
+    return " ".join(dict.fromkeys(said))
 
 
 def check(tool: str, made: Sequence[str]) -> None:

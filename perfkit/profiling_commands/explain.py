@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from perfkit.cases import wanted
 from perfkit.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -25,10 +26,9 @@ def explain(
     plots: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("plots"),
 ) -> None:
     """Say what moved from A to B, by kernel class: of one prefill, and of one decode step."""
-    from perfkit.profiling.explain import moved
     from perfkit.reporting import profiling as report
     from perfkit.reporting.plots import save
-    from perfkit.results.store import section
+    from perfkit.results.store import check_writable, section
     from perfkit.results.validity import machine_key
 
     for name in phase or ():
@@ -40,17 +40,39 @@ def explain(
             f"measured on {machine_key(first)} and on {machine_key(second)}: time moves between "
             "arms of one machine alone"
         )
-    known = [name for name in _PHASES if section(one, "profile", "phases", name)
-             and section(other, "profile", "phases", name)]  # fmt: skip
-    for name in phase or known or _PHASES:
-        found = moved(one, other, name)
-        for line in report.waterfall_lines(found):
-            typer.echo(line)
-        stem = "waterfall" if name == "decode" else "waterfall_prefill"
-        typer.echo(save(report.waterfall(found), plots / f"{stem}.png", [first, second]))
+    check_writable(plots)
+    asked = tuple(phase or _PHASES)
+    refused = {name: _shown(one, other, name, plots, [first, second]) for name in asked}
+    reasons = list(dict.fromkeys(reason for reason in refused.values() if reason))
+    if all(refused.values()):
+        raise UsageError("; ".join(reasons))
+    notes = [note for side in (one, other) for note in section(side, "profile").get("notes") or ()]
+    for text in (*(f"not explained: {reason}" for reason in reasons), *dict.fromkeys(notes)):
+        typer.echo(text)
     figure = report.breakdown([_alone(first, one), _alone(second, other)])
     if figure is not None:
         typer.echo(save(figure, plots / "kernel_breakdown.png", [first, second]))
+
+
+def _shown(
+    one: dict[str, Any], other: dict[str, Any], phase: str, plots: Path, documents: list[Document]
+) -> str | None:
+    """Print and draw what moved in a phase; return why not, where it cannot be explained."""
+    from perfkit.profiling.explain import moved
+    from perfkit.reporting import profiling as report
+    from perfkit.reporting.plots import save
+
+    picture = plots / ("waterfall.png" if phase == "decode" else "waterfall_prefill.png")
+    try:
+        found = moved(one, other, phase)
+    except UsageError as error:
+        # A picture of other arms must not stand beside these.
+        picture.unlink(missing_ok=True)
+        return str(error)
+    for line in report.waterfall_lines(found):
+        typer.echo(line)
+    typer.echo(save(report.waterfall(found), picture, documents))
+    return None
 
 
 def _side(text: str) -> tuple[Document, dict[str, Any]]:
@@ -59,12 +81,23 @@ def _side(text: str) -> tuple[Document, dict[str, Any]]:
 
     name, _, pattern = text.partition("::")
     document = store.measured(store.read(Path(name)), Path(name))
-    cells = {case: cell for case, cell in store.cells_of(document).items() if pattern in case}
-    profiled = {case: cell for case, cell in cells.items() if cell.get("profile")}
+    cells = store.cells_of(document)
+    meant = {case: cell for case, cell in cells.items() if _means(pattern, case)}
+    profiled = {case: cell for case, cell in meant.items() if store.section(cell, "profile")}
     if len(profiled) != 1:
-        told = ", ".join(profiled) or f"none of {len(cells)} cells: perfkit profile takes one"
-        raise UsageError(f"{text}: expected one profiled cell, found {told}")
+        told = ", ".join(profiled) or f"none of {len(meant)} cells: perfkit profile takes one"
+        raise UsageError(
+            f"{text}: expected one profiled cell, found {told}; FILE::TEXT takes whole parts of an "
+            "id, as in bf16/fmha/b8, or * and ?"
+        )
     return document, next(iter(profiled.values()))
+
+
+def _means(pattern: str, case_id: str) -> bool:
+    """Return whether an id has these whole parts, or this pattern of * and ? in it."""
+    if "*" in pattern or "?" in pattern:
+        return wanted(case_id, [pattern])
+    return not pattern or f"/{pattern.strip('/')}/" in f"/{case_id}/"
 
 
 def _alone(document: Document, cell: dict[str, Any]) -> Document:

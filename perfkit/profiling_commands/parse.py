@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perfkit.errors import UsageError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -32,6 +34,14 @@ def parse(
     from perfkit.results.store import check_writable
 
     kernels_csv = csv or _FOLDER / f"{stem(file)}_kernels.csv"
+    if (
+        kernels_csv.suffix != ".csv"
+        or kernels_csv.is_dir()
+        or kernels_csv.absolute() == file.absolute()
+    ):
+        raise UsageError(
+            f"--csv {kernels_csv}: expected the name of a .csv file, not the profile's"
+        )
     profile = read(file)
     check_writable(kernels_csv.parent)
     console = console_of(160)

@@ -41,6 +41,7 @@ def profile(
     torch's profiler works everywhere; nsys sees CUDA alone; ncu counts in the attention kernels.
     """
     from perfkit.cases import Case
+    from perfkit.results.store import check_writable
     from perfkit.running import resolve_device
     from perfkit.suite import Measuring
 
@@ -50,6 +51,8 @@ def profile(
     if found == "cpu" and tool != "torch":
         raise UsageError(f"--tool {tool} looks at GPUs, and this is a CPU: --tool torch works here")
     asked = Case.parse(case)
+    _possible(asked, found)
+    check_writable(plots)
     stem = output / asked.id.replace("/", "_")
     matrix = _matrix(asked, found, stem.with_name(f"{stem.name}.toml"))
     what = Measuring(
@@ -64,9 +67,22 @@ def profile(
         profiler=tool,
     )
     if tool == "ncu":
-        _ncu(what, stem)
+        _ncu(what, asked, stem)
     else:
         _phases(what, asked, stem, plots)
+
+
+def _possible(case: Case, device: str) -> None:
+    """Raise UsageError for a case that cannot run here, or whose engine nobody can look into."""
+    from perfkit.backends import backend
+
+    reason = backend(case.backend).unsupported(case, "cuda" if device == "gpu" else "cpu")
+    if reason is not None:
+        raise UsageError(f"{case.id} cannot run here: {reason}")
+    if case.tp > 1 or case.backend.startswith("trtllm"):
+        raise UsageError(
+            f"{case.id}: its engine runs in a process of its own, which has no profile yet"
+        )
 
 
 def _matrix(case: Case, device: str, path: Path) -> Path:
@@ -91,9 +107,10 @@ def _phases(what: Measuring, case: Case, stem: Path, plots: Path) -> None:
     from perfkit.running import Request, measure
 
     by_nsys = what.profiler == "nsys"
-    result, report_file = _beside(stem, ".json"), _beside(stem, ".nsys-rep")
     if by_nsys:
-        tools.check("nsys", [*tools.nsys(report_file), *_typed(what)])
+        stem = _beside(stem, "_nsys")
+        tools.check("nsys", [*tools.nsys(_beside(stem, ".nsys-rep")), *_typed(what, case)])
+    result = _beside(stem, ".json")
     alone = replace(what, profile=None, profiler="torch") if by_nsys else what
     code = measure(Request(alone, (), result, resume=False))
     if code not in (0, 1) or not result.is_file():
@@ -102,8 +119,8 @@ def _phases(what: Measuring, case: Case, stem: Path, plots: Path) -> None:
     cell = store.cells_of(document)[case.id]
     profile: Profile | None = None
     if by_nsys:
-        profile = _by_nsys(what, report_file, result)
-        cell["profile"] = {"tool": "nsys", "file": profile.source, **summary(profile)}
+        profile = _by_nsys(what, stem)
+        cell["profile"] = {"tool": "nsys", "file": Path(profile.source).name, **summary(profile)}
         store.write_whole(result, json.dumps(document, indent=1) + "\n")
     elif "file" in (told := cell.get("profile") or {}):
         profile = read(stem.parent / told["file"])
@@ -134,67 +151,80 @@ def _write(
             typer.echo(save(figure, plots / f"{name}.png", [document]))
 
 
-def _by_nsys(what: Measuring, report_file: Path, result: Path) -> Profile:
+def _by_nsys(what: Measuring, stem: Path) -> Profile:
     """Run the case once more under nsys, one round, and read what it saw."""
-    from dataclasses import replace
-
     from perfkit.profiling import tools
     from perfkit.profiling.reading import read
-    from perfkit.running import Request, measure
 
-    once = replace(what, rounds=1, max_warmup=1)
-    scratch = result.with_name(f".nsys-{result.name}")
-    under = tuple(tools.nsys(report_file))
-    measure(Request(once, (), scratch, resume=False, under=under))
-    for left in (scratch, scratch.with_suffix(".csv")):
-        left.unlink(missing_ok=True)
+    report_file, database = _beside(stem, ".nsys-rep"), _beside(stem, ".sqlite")
+    _once(what, stem, tools.nsys(report_file), (report_file, database))
     if not report_file.is_file():
         raise UsageError(f"nsys wrote no {report_file}: see what it said above")
-    database = report_file.with_suffix(".sqlite")
-    subprocess.run(tools.nsys_export(report_file, database), check=False, timeout=_EXPORT_S)
-    return read(database if database.is_file() else report_file)
+    try:
+        done = subprocess.run(
+            tools.nsys_export(report_file, database), check=False, timeout=_EXPORT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"nsys did not export {report_file} in {_EXPORT_S} s") from None
+    if done.returncode or not database.is_file():
+        raise UsageError(f"nsys could not export {report_file}: see what it said above")
+    return read(database)
 
 
-def _ncu(what: Measuring, stem: Path) -> None:
+def _ncu(what: Measuring, case: Case, stem: Path) -> None:
     """Count in the attention kernels, and show what was counted."""
-    from dataclasses import replace
-
     from perfkit.profiling import tools
     from perfkit.profiling.reading import read
     from perfkit.reporting.kernels import metric_table
     from perfkit.reporting.tables import console_of
     from perfkit.results.store import write_whole
-    from perfkit.running import Request, measure
 
     log = _beside(stem, "_ncu.csv")
-    under = tuple(tools.ncu(log))
-    tools.check("ncu", [*under, *_typed(what)])
-    scratch = _beside(stem, "_ncu.json")
-    once = replace(what, rounds=1, max_warmup=1)
-    code = measure(Request(once, (), scratch, resume=False, under=under))
-    for left in (scratch, scratch.with_suffix(".csv")):
-        left.unlink(missing_ok=True)
-    if not log.is_file():
-        raise UsageError(f"ncu wrote no {log}: see what it said above")
-    found = read(log)
+    under = tools.ncu(log)
+    tools.check("ncu", [*under, *_typed(what, case)])
+    code = _once(what, stem, under, (log,))
+    said = tools.complaints(log)
+    try:
+        found = read(log)
+    except UsageError as error:
+        raise UsageError(f"ncu counted nothing: {said or error}") from None
+    for note in (*found.notes, *([said] if said else [])):
+        typer.echo(note)
     if found.metrics is not None:
         table = _beside(stem, "_ncu_metrics.csv")
         write_whole(table, found.metrics.to_csv(index=False))
         console_of(160).print(metric_table(found.metrics, tools.LAUNCHES))
         typer.echo(table)
-    for note in found.notes:
-        typer.echo(note)
     raise typer.Exit(code)
 
 
-def _typed(what: Measuring) -> list[str]:
-    """Return the measuring command as one would type it elsewhere."""
-    return [
-        "python", "-m", "pytest", "benchmarks/test_generation.py",
-        f"--perfkit-matrix={what.matrices[0]}", f"--perfkit-device={what.device}",
-        "--perfkit-rounds=1", f"--perfkit-profile={what.profile}",
-        f"--perfkit-profiler={what.profiler}",
-    ]  # fmt: skip
+def _once(what: Measuring, stem: Path, under: list[str], old: tuple[Path, ...]) -> int:
+    """Run the case under a profiler, one round; its own row is of no use, and ``old`` files go."""
+    from dataclasses import replace
+
+    from perfkit.running import Request, measure
+
+    for path in old:
+        path.unlink(missing_ok=True)
+    scratch = stem.with_name(f".under-{stem.name}.json")
+    request = Request(
+        replace(what, rounds=1, max_warmup=1), (), scratch, resume=False, under=tuple(under)
+    )
+    try:
+        return measure(request)
+    finally:
+        for left in (scratch, scratch.with_suffix(".csv")):
+            left.unlink(missing_ok=True)
+
+
+def _typed(what: Measuring, case: Case) -> list[str]:
+    """Return the measuring command as one would type it where the tool is."""
+    from dataclasses import replace
+
+    from perfkit.suite import command
+
+    once = replace(what, rounds=1, max_warmup=1)
+    return command(once, [case.id], output=None, journal=None, resume=False)
 
 
 def _beside(stem: Path, ending: str) -> Path:

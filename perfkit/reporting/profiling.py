@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.profiling.classes import CLASSES, kernel_class
 from perfkit.profiling.explain import IDLE, WALL
-from perfkit.profiling.phase_times import device_events
+from perfkit.profiling.phase_times import CPU, device_events
 from perfkit.reporting.drawing import FAINT, INK, WIDTH_IN, legend_below, tidy
 from perfkit.reporting.scene import PALETTE
 from perfkit.results.store import cells_of, section
@@ -37,6 +37,7 @@ def lines(cell: Mapping[str, Any]) -> Iterator[str]:
     if "absent" in told:
         yield f"no phases: {told['absent']}"
         return
+    what = "operators" if told.get("device") == CPU else "kernels"
     for name in WALL:
         phase = section(told, "phases", name)
         if not phase:
@@ -44,8 +45,8 @@ def lines(cell: Mapping[str, Any]) -> Iterator[str]:
         wall_s = section(cell, "metrics").get(WALL[name])
         measured = "not measured" if wall_s is None else f"{_ms(wall_s)} measured"
         yield (
-            f"{_CALL[name]} ({measured}): kernels run {_ms(phase['busy_s'])} of a window of "
-            f"{_ms(phase['window_s'])}, {phase['launches']:g} launches"
+            f"{_CALL[name]} ({measured}): {phase['launches']:g} {what} run "
+            f"{_ms(phase['busy_s'])} of a window of {_ms(phase['window_s'])}"
         )
         for kind, share in sorted(phase["shares"].items(), key=lambda one: -one[1]):
             yield f"  {kind:14} {_ms(phase['classes'][kind]):>12}  {share:6.1%}"
@@ -55,10 +56,13 @@ def lines(cell: Mapping[str, Any]) -> Iterator[str]:
 def waterfall_lines(moved: Moved) -> Iterator[str]:
     """Yield what moved, a line a class, and what of each side's time its profile shows."""
     a, b = moved.a, moved.b
+    share = f" ({b.wall_s / a.wall_s - 1:+.1%})" if moved.one_session else ""
     yield (
         f"{_CALL[moved.phase]}: {a.name} {_ms(a.wall_s)}, {b.name} {_ms(b.wall_s)}: "
-        f"{(b.wall_s - a.wall_s) * 1e3:+.4g} ms ({b.wall_s / a.wall_s - 1:+.1%})"
+        f"{(b.wall_s - a.wall_s) * 1e3:+.4g} ms{share}"
     )
+    if not moved.one_session:
+        yield "  measured in two sessions: between them the host may have changed, so no ratio"
     yield f"  {'':14} {a.name:>28} {b.name:>28} {'moved':>12}"
     for kind, seconds in moved.seconds.items():
         sides = (_ms(side.classes.get(kind, 0.0)) for side in (a, b))
@@ -69,6 +73,8 @@ def waterfall_lines(moved: Moved) -> Iterator[str]:
             "gaps are the measured time less the kernels"
             + (", which ran longer under the profiler" if side.classes[IDLE] < 0 else "")
         )
+        if moved.phase == "decode" and side.calls < moved.steps:
+            yield f"{side.name}: profiled were the first {side.calls} of {moved.steps} steps"
 
 
 def breakdown(documents: Sequence[Document]) -> Figure | None:
@@ -92,11 +98,14 @@ def breakdown(documents: Sequence[Document]) -> Figure | None:
                 axes.text(left + share / 2, y, f"{share:.0f}", ha="center", va="center",
                           fontsize=7, color="white" if kind == CLASSES[0] else INK)  # fmt: skip
             left += share
-        axes.text(101, y, _ms(wall_s), va="center", fontsize=7.5, color=INK)
+        over = phase["busy_s"] > wall_s
+        told = f"{_ms(whole)} profiled\n{_ms(wall_s)} measured" if over else _ms(wall_s)
+        axes.text(101, y, told, va="center", fontsize=7, color=INK)
     axes.set_yticks(range(len(bars)), [f"{_named(cell)}\n{name}" for cell, name in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 112)
-    axes.set_xlabel("share of the measured time, %", fontsize=8)
+    axes.set_xlabel("share of the measured time (of the kernels', where they are more), %",
+                    fontsize=8)  # fmt: skip
     tidy(axes, "x")
     kinds = {
         kind for cell, name in bars for kind in section(cell, "profile", "phases", name, "classes")
@@ -106,8 +115,11 @@ def breakdown(documents: Sequence[Document]) -> Figure | None:
 
 
 def timeline(profile: Profile, title: str) -> Figure | None:
-    """Return the kernels and gaps of the prefill and of the last decode step; None without any."""
-    if profile.events is None or profile.ranges is None:
+    """Return the kernels and gaps of the prefill and of the last decode step; None without any.
+
+    None too for a CPU's operators, whose self times are no intervals.
+    """
+    if profile.events is None or profile.ranges is None or profile.events.empty:
         return None
     spans = _spans(profile)
     if not spans:
@@ -159,6 +171,8 @@ def _ms(seconds: float) -> str:
 def _spans(profile: Profile) -> dict[str, tuple[str, pd.DataFrame, float, float]]:
     """Return what the timeline shows: title, events, begin and end, by phase."""
     events = device_events(profile)
+    if (events["device"] == CPU).all():
+        return {}
     found: dict[str, tuple[str, pd.DataFrame, float, float]] = {}
     for name in WALL:
         mine = events[events["phase"] == name]
@@ -168,7 +182,10 @@ def _spans(profile: Profile) -> dict[str, tuple[str, pd.DataFrame, float, float]
             continue
         # Steps are alike: the last part of as many launches as one has.
         last = mine.tail(max(1, len(mine) // calls))
-        begin_s = float(last["start_s"].iloc[0])
+        before = events.iloc[: last.index[0]]
+        entered = profile.ranges[profile.ranges["phase"] == name]["start_s"].min()
+        first = before.empty or name == "prefill"
+        begin_s = float(entered if first else (before["start_s"] + before["duration_s"]).max())
         end_s = float((last["start_s"] + last["duration_s"]).max())
         title = "prefill" if name == "prefill" else "the last decode step"
         found[name] = (title, last, begin_s, end_s)

@@ -17,6 +17,10 @@ REAL = {
         "void cutlass::Kernel2<cutlass_80_wmma_tensorop_bf16_s161616gemm_bf16_16x16_128x1_tn>",
         "Cijk_Alik_Bljk_BBS_BH_Bias_HA_S_SAV_UserArgs_MT256x192x64_MI16x16x1_SN_LDSB1_AFC1",
         "triton_tem_fused_mm_12",
+        "fused_moe_kernel",
+        "void marlin::Marlin<__nv_bfloat16, 256>",
+        "void flashinfer::gemm::DeviceGemm",
+        "aten::baddbmm",
         "aten::addmm",
         "aten::mm",
         "aten::linear",
@@ -81,6 +85,22 @@ REAL = {
     ("kind", "name"), [(kind, name) for kind, names in REAL.items() for name in names]
 )
 def test_real_names_have_their_class(kind: str, name: str) -> None:
+    assert kernel_class(name) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("elementwise", "triton_poi_fused__to_copy_flex_attention_ones_slice_3"),
+        ("elementwise", "triton_poi_fused_addmm_gelu_5"),
+        ("elementwise", "void flashinfer::activation::act_and_mul_kernel<__nv_bfloat16>"),
+        ("elementwise", "flashinfer::AppendPagedKVCacheKernel"),
+        ("communication", "void vllm::cross_device_reduce_1stage<__nv_bfloat16, 2>"),
+        ("fmha", "_fwd_grouped_kernel_stage1"),
+        ("fmha", "triton_tem_fused_flex_attention_2"),
+    ],
+)
+def test_what_a_name_was_fused_with_or_lies_in_does_not_decide(kind: str, name: str) -> None:
     assert kernel_class(name) == kind
 
 

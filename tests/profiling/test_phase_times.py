@@ -44,9 +44,17 @@ def test_a_phase_is_its_kernels_by_class_and_the_window_that_they_lie_in() -> No
 
 
 def test_a_moment_is_counted_once_where_streams_overlap() -> None:
-    events = pd.DataFrame({"start_s": [0.0, 1.0, 1.5, 5.0], "duration_s": [2.0, 3.0, 0.5, 1.0]})
+    events = pd.DataFrame(
+        {"start_s": [0.0, 1.0, 1.5, 5.0], "duration_s": [2.0, 3.0, 0.5, 1.0], "device": "0"}
+    )
     # The second adds from 2 to 4, the third lies within it.
     assert exclusive(events).tolist() == [2.0, 2.0, 0.0, 1.0]
+
+
+def test_self_times_of_operators_are_summed_as_they_are() -> None:
+    # A parent from 0 to 3 whose child runs from 1 to 2: 2 s of its own, and 1 s.
+    events = pd.DataFrame({"start_s": [0.0, 1.0], "duration_s": [2.0, 1.0], "device": "cpu"})
+    assert exclusive(events).tolist() == [2.0, 1.0]
 
 
 def test_without_ranges_or_events_there_are_no_phases() -> None:

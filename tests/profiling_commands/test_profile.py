@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 
+from perfkit.cases import Case
+from perfkit.errors import UsageError
 from perfkit.profiling.explain import IDLE
+from perfkit.profiling_commands import profile
+from perfkit.suite import Measuring
 from tests.batching_commands.here import perfkit
+from tests.profiling.made import NCU_HEAD, ncu_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,14 +48,15 @@ def test_two_arms_are_profiled_and_what_moved_between_them_adds_up(tmp_path: Pat
     found = perfkit(
         tmp_path, "explain", *(str(file_of(tmp_path, one)) for one in arms), "--phase", "prefill"
     )
-    # The tiny model's own overhead under a profiler may be over what explain accepts.
+    # On a busy machine the rounds vary, or the profiler slows a tiny model, more than is accepted.
     if found.returncode == 0:
         assert f"  {IDLE}" in found.stdout
         assert (tmp_path / "plots" / "waterfall_prefill.png").is_file()
     else:
-        assert (found.returncode, "profile" in found.stderr) == (2, True)
-    for name in ("kernel_breakdown", "timeline"):
-        assert (tmp_path / "plots" / f"{name}.png").is_file()
+        assert (found.returncode, len(found.stderr.splitlines())) == (2, 1)
+    # Operators of a CPU have no timeline.
+    assert (tmp_path / "plots" / "kernel_breakdown.png").is_file()
+    assert not (tmp_path / "plots" / "timeline.png").exists()
 
 
 def stored(folder: Path, name: str, key: str = "cpu-a", **cell: Any) -> str:
@@ -72,14 +81,29 @@ def test_explain_takes_the_phases_that_both_have(tmp_path: Path) -> None:
     done = perfkit(tmp_path, "explain", stored(tmp_path, "nofmha"), stored(tmp_path, "fmha"))
     assert done.returncode == 0, done.stderr
     assert "a prefill: torch-eager/fp32/nofmha 100 ms, torch-eager/fp32/fmha 100 ms" in done.stdout
-    assert "decode" not in done.stdout
+    assert "a decode step" not in done.stdout
+    assert "not explained: torch-eager/fp32/nofmha has no profile of its decode" in done.stdout
     assert (tmp_path / "plots" / "waterfall_prefill.png").is_file()
+
+
+def test_a_part_of_an_id_is_a_whole_part(tmp_path: Path) -> None:
+    path = stored(tmp_path, "nofmha")
+    document = json.loads((tmp_path / "nofmha-cpu-a.json").read_text())
+    (cell,) = document["perfkit"]["cells"].values()
+    both = {f"torch-eager/llama-tiny/fp32/{name}/b1/p8/n1/tp1": cell for name in ("nofmha", "fmha")}
+    document["perfkit"]["cells"] = both
+    (tmp_path / "nofmha-cpu-a.json").write_text(json.dumps(document))
+    done = perfkit(tmp_path, "explain", f"{path}::fmha", f"{path}::fp32/nofmha")
+    assert done.returncode == 0, done.stderr
+    assert "expected one profiled cell" in perfkit(tmp_path, "explain", path, path).stderr
 
 
 def test_what_cannot_be_explained_is_one_line(tmp_path: Path) -> None:
     good = stored(tmp_path, "fmha")
     for other, words in (
         (stored(tmp_path, "fmha", key="cpu-b"), "measured on cpu-a and on cpu-b"),
+        (stored(tmp_path, "shaky", verdict="unstable", reason="x"), "is unstable: x; measure it"),
+        (stored(tmp_path, "hurt", metrics={"ttft_s": "soon"}), "ttft_s is 'soon', expected sec"),
         (stored(tmp_path, "nofmha", profile=None), "none of 1 cells: perfkit profile takes one"),
         (f"{good}::nosuch", "none of 0 cells"),
         (str(tmp_path / "none.json"), "none.json"),
@@ -89,12 +113,60 @@ def test_what_cannot_be_explained_is_one_line(tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+FAKE = """
+import pathlib, shutil, subprocess, sys
+log = [a for a in sys.argv if a.startswith("--log-file=")][0].partition("=")[2]
+at = next(i for i, a in enumerate(sys.argv) if a.endswith("python") or "/python" in a)
+code = subprocess.call(sys.argv[at:])
+shutil.copy(pathlib.Path(__file__).with_name("counted.csv"), log)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counted", [True, False])
+def test_ncu_runs_the_case_and_what_it_counted_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: bool
+) -> None:
+    rows = [ncu_row(0, "flash_fwd_kernel", "Duration", "us", "12.5")]
+    text = "==WARNING== No kernels were profiled.\n"
+    (tmp_path / "counted.csv").write_text(NCU_HEAD + "".join(rows) if counted else text)
+    (tmp_path / "fake.py").write_text(FAKE)
+    tool = tmp_path / "ncu"
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/fake.py "$@"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    case = Case.parse(CASE.format("fmha"))
+    stem = tmp_path / "out" / "cell"
+    what = Measuring(
+        matrices=(str(profile._matrix(case, "cpu", stem.with_name("cell.toml"))),), model=None,
+        device="cpu", prompts=None, rounds=2, max_warmup=1, seed=0, profile=stem.parent,
+        profiler="ncu",
+    )  # fmt: skip
+    if not counted:
+        with pytest.raises(UsageError, match="ncu counted nothing: ==WARNING== No kernels were"):
+            profile._ncu(what, case, stem)
+        return
+    with pytest.raises(typer.Exit) as ended:
+        profile._ncu(what, case, stem)
+    assert ended.value.exit_code == 0
+    assert sorted(one.name for one in stem.parent.iterdir()) == [
+        "cell.toml", "cell_ncu.csv", "cell_ncu_metrics.csv",
+    ]  # fmt: skip
+    assert "flash_fwd_kernel" in (stem.parent / "cell_ncu_metrics.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("llama",), "not a case id: 'llama'"),
         ((CASE.format("fmha"), "--tool", "perf"), "unknown tool 'perf'"),
         ((CASE.format("fmha"), "--tool", "nsys"), "--tool nsys looks at GPUs"),
+        ((CASE.format("fmha=zzz"),), "cannot run here: "),
+        (
+            (CASE.format("fmha").replace("tp1", "tp2"),),
+            "a process of its own, which has no profile",
+        ),
     ],
 )
 def test_a_profile_asked_for_wrongly_is_one_line(
