@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -73,6 +73,11 @@ class Load:
             raise UsageError("mmpp, and it alone, needs the rates and durations of two phases")
         _enough(self.requests)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether another seed is another sample."""
+        return self.process != "deterministic" and not (self.process == "gamma" and self.cv == 0)
+
     def times(self, seed: int) -> NDArray[np.float64]:
         """Return when the requests of one seed come, in s; the same for every policy."""
         if self.process == "poisson":
@@ -112,6 +117,11 @@ class Closed:
             raise UsageError(f"think time {self.think_s!r}: expected finite seconds, 0 or more")
         _enough(self.requests)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether another seed is another sample."""
+        return self.think == "exponential" and self.think_s > 0
+
     def loop(self, seed: int) -> Loop:
         """Return the customers and their think times of one seed."""
         number = self.clients + self.requests
@@ -127,6 +137,7 @@ class Replay:
 
     trace: Trace
     name: str
+    drawn: ClassVar[bool] = False
 
     @property
     def requests(self) -> int:

@@ -38,7 +38,8 @@ COLUMNS = (
     "think", "think_s", "output_tokens_per_s", "preemptions",
     *(f"wait_{q}" for q in _QUANTILES), "wait_p99_ci",
     "ttft_mean", "ttft_ci", "ttft_p90", "ttft_p95", "ttft_p999", "ttft_p99_ci",
-    "itl_mean", "itl_ci", "itl_p90", "itl_p95", "itl_p999", "itl_p99_ci", "problem",
+    "itl_mean", "itl_ci", "itl_p90", "itl_p95", "itl_p999", "itl_p99_ci", "stranded_rate",
+    "problem",
 )  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def line(found: Point) -> str:
     return (
         f"{words(found.policy)} at {come}: {told}"
         + ("" if math.isnan(p99.half) else f" +- {p99.half * 1e3:.2g}")
-        + ("" if found.stable else " (not steady: 98 % of saturation or more)")
+        + (" (not steady: 98 % of saturation or more)" if found.stable is False else "")
     )
 
 
@@ -178,6 +179,7 @@ def row(found: Point, job: Job, per_s: float) -> Row:
         "p99_ci": half["latency_p99"],
         "reject_rate": mean["reject_rate"],
         "timeout_rate": mean["timeout_rate"],
+        "stranded_rate": mean["stranded_rate"],
         "slo": job.slo_s,
         "goodput": mean["goodput_per_s"],
         "little_err": found.little_error,

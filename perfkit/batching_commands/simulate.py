@@ -34,6 +34,7 @@ _OTHERS = {
     "preemptions": ("preemptions a request", ""),
     "reject_rate": ("rejected", ""),
     "timeout_rate": ("timed out", ""),
+    "stranded_rate": ("never served", ""),
 }
 
 
@@ -135,10 +136,10 @@ def table(found: Point, job: Job) -> list[str]:
         if figure in found.figures:
             lines.append(f"{shown:<24}{_cell(found.figures[figure])}{unit}")
     exact = "" if found.theory_wait_s is None else f"exact {found.theory_wait_s * 1e3:.4g} ms; "
-    steady = "steady" if found.stable else "NOT STEADY: figures grow with the run"
+    steady = {True: "; steady", False: "; NOT STEADY: figures grow with the run", None: ""}
     lines += [
         f"{'mean wait':<24}{exact}Little's law off by {found.little_error:.1g}",
-        f"{'saturation':<24}{found.saturation_per_s:.4g}/s; {steady}",
+        f"{'saturation':<24}{found.saturation_per_s:.4g}/s{steady[found.stable]}",
     ]
     return lines
 

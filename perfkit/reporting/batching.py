@@ -80,7 +80,7 @@ def latency(frame: pd.DataFrame) -> Figure:
                 line["rate"], p99, yerr=half, color=colour, linewidth=1.2, capsize=2, zorder=2
             )
             for steady, face in ((True, colour), (False, "white")):
-                some = line["stable"] == steady
+                some = line["stable"].ne(False) == steady  # nothing is said of a trace
                 axes.plot(line["rate"][some], p99[some], "o", color=colour, markerfacecolor=face,
                           markersize=4, zorder=3)  # fmt: skip
             shown.setdefault(label, drawn)

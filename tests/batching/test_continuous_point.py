@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from perfkit.batching.continuous import StepTime, TrtLlm, VllmLike
+from perfkit.batching.continuous import CAPACITY, StepTime, TrtLlm, VllmLike
 from perfkit.batching.continuous_point import Work, point, saturation_per_s
 from perfkit.batching.loads import Closed, Length, Load, Replay
 from perfkit.batching.traces import Trace
@@ -41,6 +41,17 @@ def test_a_full_house_is_served_at_its_seats_over_its_steps() -> None:
     loop = point(ROOMY, Closed(16, 4_000), SECOND, seeds=2)
     assert loop.rate_per_s == pytest.approx(8 / 3, rel=0.01)
     assert loop.stable
+
+
+@pytest.mark.parametrize("capacity", [None, *CAPACITY])
+def test_houses_that_end_together_are_counted_by_their_intervals(capacity: str | None) -> None:
+    """All prompts in one step, then 49 more: sixteen requests every fifty seconds."""
+    policy = VllmLike(16, 64, 99) if capacity is None else TrtLlm(capacity, 16, 64, 99)
+    work = Work(StepTime(1.0), Length(4), Length(50))
+    assert saturation_per_s(policy, None, work) == pytest.approx(16 / 50)
+    loop = point(policy, Closed(64, 1_000), work)
+    assert loop.rate_per_s == pytest.approx(16 / 50)
+    assert loop.seeds == 1
 
 
 def test_saturation_is_what_an_overload_gets() -> None:
