@@ -68,6 +68,8 @@ def capacity(
     from perfkit.batching.capacity import Need, capacity
 
     batches = tuple(max_batch or BATCHES)
+    if min(batches) < 1:
+        raise UsageError(f"--max-batch {min(batches)}: expected 1 or more")
     given, words = batch.batches(max(batches))
     need = Need(rate, p99_ms / 1e3, cast("Routing", routing))  # Fleet refuses others
     delays = tuple(one / 1e3 for one in delay_ms or DELAYS_MS)

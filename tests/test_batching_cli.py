@@ -89,6 +89,7 @@ def test_capacity_says_replicas_batch_delay_and_margin(tmp_path: Path) -> None:
         (["sweep", "--service", "nobody.json"], "cannot read nobody.json"),
         (["capacity", "--rate", "nan", "--p99-ms", "5"], "rate_per_s nan"),
         (["capacity", "--rate", "10", "--p99-ms", "5"], "cannot be had"),
+        (["capacity", "--rate", "1", "--p99-ms", "5", "--max-batch", "0"], "--max-batch 0"),
         (["capacity", "--rate", "1", "--p99-ms", "99", "--routing", "x"], "unknown routing 'x'"),
     ],
 )
