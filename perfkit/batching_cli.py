@@ -32,15 +32,16 @@ def fit(
     import json
 
     from perfkit.batching import service
-    from perfkit.results.store import check_writable, measured, read, write_whole
+    from perfkit.results.store import check_file, measured, read, write_whole
 
+    if output is not None:
+        check_file(output)
     documents = [measured(read(path), path) for path in files]
     found = service.samples(documents, dict(_pair(one) for one in arm or []))
     fitted = service.fit(found)
     for line in _lines(fitted, len(found)):
         typer.echo(line)
     if output is not None:
-        check_writable(output.parent)
         write_whole(output, json.dumps(fitted.to_json(), indent=1) + "\n")
         typer.echo(output)
 

@@ -37,6 +37,7 @@ def test_a_fit_is_printed_with_its_errors_and_written(results: Path) -> None:
         (["r.json", "--arm", "backend=nobody"], "no cell of verdict ok for backend nobody"),
         ([str(MOCK)], "is synthetic"),
         (["nobody.json"], "cannot read nobody.json"),
+        (["r.json", "--output", "."], "cannot write to .: it is a folder"),
     ],
 )
 def test_what_cannot_be_fitted_is_one_line(results: Path, arguments: list[str], words: str) -> None:

@@ -6,7 +6,7 @@ Each is seeded, and of one seed the same for every policy (common random numbers
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -94,6 +94,23 @@ class Load:
                 switch_per_s=(1 / first_s, 1 / second_s),
             )
         return arrivals.deterministic(self.rate_per_s, self.requests)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Open arrivals like ``load``, at a share of what a policy serves at most."""
+
+    of_saturation: float
+    load: Load
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 < self.of_saturation < math.inf:
+            raise UsageError(f"load {self.of_saturation!r}: expected a share of saturation over 0")
+
+    def of(self, saturation_per_s: float) -> Load:
+        """Return the arrivals for a policy that serves so many requests/s at most."""
+        return replace(self.load, rate_per_s=self.of_saturation * saturation_per_s)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from perfkit.batching_commands.timing import BatchOptions, StepOptions, services
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from perfkit.batching.continuous_point import Work
     from perfkit.batching.estimate import Estimate
-    from perfkit.batching.job import AnyPolicy, Batches, Job
-    from perfkit.batching.loads import AnyLoad
+    from perfkit.batching.job import Job
+    from perfkit.batching.loads import AnyLoad, Share
     from perfkit.batching.point import Point
 
 _MOST = {"vllm": 256, "trtllm": 256}
@@ -67,8 +66,10 @@ def simulate(
 ) -> None:
     """Simulate one policy under one load: figures, each with its 95 % interval over seeds."""
     from perfkit.batching.job import Job, run
-    from perfkit.results.store import check_writable, write_whole
+    from perfkit.results.store import check_file, write_whole
 
+    if json_file is not None:
+        check_file(json_file)
     most = max_batch or _MOST.get(policy.split("-")[0], 16)
     if max_batch is not None and max_batch < 1:
         raise UsageError(f"--max-batch {max_batch}: expected 1 or more")
@@ -81,29 +82,23 @@ def simulate(
             "clients": (clients, ("closed",)),
         }
     )
-    come = _load(arrivals, asked, times, (rate, load, clients))
+    come = _load(arrivals, rate, load, clients)
     job = Job(asked, come, times, words, seeds, None if slo_ms is None else slo_ms / 1e3)
-    if json_file is not None:
-        check_writable(json_file.parent)
     found = run(job)
     for line in table(found, job):
         typer.echo(line)
     if json_file is not None:
-        write_whole(json_file, json.dumps(to_json(found, job), indent=1) + "\n")
+        text = json.dumps(to_json(found, job), indent=1, allow_nan=False)
+        write_whole(json_file, text + "\n")
         typer.echo(json_file)
 
 
 def _load(
-    arrivals: ArrivalOptions,
-    policy: AnyPolicy,
-    service: Batches | Work,
-    given: tuple[float | None, float | None, int | None],
-) -> AnyLoad:
-    """Return what comes; ``given`` are rate, share of saturation and clients."""
-    from perfkit.batching.job import saturation_per_s
-    from perfkit.batching.sweep import Share
+    arrivals: ArrivalOptions, rate: float | None, share: float | None, clients: int | None
+) -> AnyLoad | Share:
+    """Return what comes."""
+    from perfkit.batching.loads import Share
 
-    rate, share, clients = given
     if arrivals.arrival == "trace":
         return arrivals.replay()
     if arrivals.arrival == "closed":
@@ -114,8 +109,7 @@ def _load(
         raise UsageError("--rate and --load both say the rate: expected one of them")
     if rate is not None:
         return arrivals.open(rate)
-    like = Share(_LOAD if share is None else share, arrivals.open(1.0))
-    return like.of(saturation_per_s(policy, service))
+    return Share(_LOAD if share is None else share, arrivals.open(1.0))
 
 
 def table(found: Point, job: Job) -> list[str]:
@@ -190,7 +184,7 @@ def to_json(found: Point, job: Job) -> dict[str, Any]:
     return {
         "policy": name(found.policy),
         "described": repr(found.policy),
-        **{key: about.get(key) for key in kept},
+        **{key: _number(about.get(key)) for key in kept},
         "rate_per_s": _number(found.rate_per_s),
         "service_model": job.about,
         "seeds": found.seeds,
@@ -207,5 +201,5 @@ def to_json(found: Point, job: Job) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

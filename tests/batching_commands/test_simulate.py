@@ -152,6 +152,12 @@ def test_what_is_too_large_for_the_kv_pool_is_counted_and_nothing_hangs(tmp_path
     assert 0 < found["figures"]["reject_rate"]["mean"] < 1
 
 
+def test_an_infinite_delay_is_null_in_json(tmp_path: Path) -> None:
+    found = result(tmp_path, *FEW, "--delay-ms", "inf")
+    assert found["delay_us"] is None
+    assert "delay_s=inf" in found["described"]
+
+
 def test_an_unstable_load_is_flagged(tmp_path: Path) -> None:
     done = simulate(tmp_path, *FEW, "--load", "1.5")
     assert done.returncode == 0
@@ -208,6 +214,7 @@ def test_those_who_are_never_served_are_told(tmp_path: Path) -> None:
         (["--slo-ms", "0"], "SLO 0.0"),
         (["--requests", "5"], "requests 5"),
         (["--json", "empty.csv/x.json"], "cannot write to empty.csv"),
+        (["--json", "."], "cannot write to .: it is a folder"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:
