@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from perfkit.batching_commands.grouped import grouped
+from perfkit.batching_commands.grouped import grouped, not_negative
 from perfkit.batching_commands.simulate import simulate
 from perfkit.batching_commands.sweep import BATCHES, DELAYS_MS, sweep
 from perfkit.batching_commands.timing import BatchOptions
@@ -71,8 +71,11 @@ def capacity(
     batches = tuple(max_batch or BATCHES)
     if min(batches) < 1:
         raise UsageError(f"--max-batch {min(batches)}: expected 1 or more")
+    batch.check_lengths()
     given, words = batch.batches(max(batches))
     need = Need(rate, p99_ms / 1e3, cast("Routing", routing))  # Fleet refuses others
+    for one in delay_ms or ():
+        not_negative("delay_ms", one)
     delays = tuple(one / 1e3 for one in delay_ms or DELAYS_MS)
     found = capacity(need, given.seconds, batches, delays)
     typer.echo(

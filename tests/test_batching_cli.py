@@ -84,7 +84,7 @@ def test_capacity_says_replicas_batch_delay_and_margin(tmp_path: Path) -> None:
     [
         (["sweep", "--arrival", "tides"], "unknown arrival process 'tides'"),
         (["sweep", "--load", "-1"], "load -1.0"),
-        (["sweep", "--delay-ms", "-5"], "delay_s -0.005"),
+        (["sweep", "--delay-ms", "-5"], "--delay-ms -5.0"),
         (["sweep", "--max-batch", "0"], "batch 0"),
         (["sweep", "--base-ms", "-1"], "expected finite numbers >= 0"),
         (["sweep", "--service", "nobody.json"], "cannot read nobody.json"),

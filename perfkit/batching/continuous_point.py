@@ -10,6 +10,8 @@ import numpy as np
 
 from perfkit.batching.continuous import (
     FINISHED,
+    REJECTED_BUDGET,
+    REJECTED_LENGTH,
     Requests,
     Run,
     StepTime,
@@ -109,7 +111,7 @@ def saturation_per_s(policy: VllmLike | TrtLlm, load: AnyLoad | None, work: Work
     run = simulate(Requests(np.zeros(number), prompt, new), policy, work.step_time)
     ends = np.sort(run.finish_s[run.outcome == FINISHED])
     if not len(ends):
-        raise UsageError(_nothing(policy))
+        raise UsageError(_nothing(policy, run))
     low, high = len(ends) // 10, len(ends) - 1 - len(ends) // 10
     houses = (high - low) // seats * seats or high - low
     begin, end = float(ends[low]), float(ends[low + houses])
@@ -126,7 +128,7 @@ def _row(
     first = warm_up(load)
     ended = run.outcome == FINISHED
     if not ended[first:].any():
-        raise UsageError(_nothing(policy))
+        raise UsageError(_nothing(policy, run))
     kept = ended.copy()
     kept[:first] = False
     latency = run.finish_s - run.arrival_s
@@ -147,8 +149,13 @@ def _row(
     }
 
 
-def _nothing(policy: VllmLike | TrtLlm) -> str:
-    return (
-        f"{policy}: every request is rejected as too large for it: give more KV blocks, a larger "
-        "token budget or shorter requests"
-    )
+def _nothing(policy: VllmLike | TrtLlm, run: Run) -> str:
+    """Say why every request is rejected, by the reason that most have."""
+    code = int(np.bincount(run.outcome).argmax())
+    if code == REJECTED_LENGTH:
+        why, more = f"max_model_len {getattr(policy, 'max_model_len', 0)}", "a larger one"
+    elif code == REJECTED_BUDGET:
+        why, more = "the token budget of a step, without chunks", "a larger one, chunks"
+    else:
+        why, more = f"the {policy.kv_blocks} KV blocks there are", "more of them"
+    return f"every request is rejected as too large for {why}: give {more} or shorter requests"

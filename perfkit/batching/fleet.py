@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Routing = Literal["random", "round-robin", "shortest", "power-of-d"]
+MOST_REPLICAS = 1_000_000
 _MOST_REQUESTS = 2**31 - 1  # places in the kernel's queues are int32
 _RULES = {"random": 0, "power-of-d": 0, "round-robin": 1, "shortest": 2}
 
@@ -46,8 +47,8 @@ class Fleet:
             raise UsageError(f"unknown routing {self.routing!r}: expected {', '.join(_RULES)}")
         for name in ("replicas", "max_batch", "d"):
             value = getattr(self, name)
-            if value < 1:
-                raise UsageError(f"{name} is {value}, expected 1 or more")
+            if not 1 <= value <= MOST_REPLICAS:
+                raise UsageError(f"{name} is {value}, expected from 1 to {MOST_REPLICAS}")
         if not (np.isfinite(self.delay_s) and self.delay_s >= 0):
             raise UsageError(f"delay_s is {self.delay_s}, expected a finite number >= 0")
 

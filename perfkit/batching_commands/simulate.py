@@ -12,7 +12,7 @@ import typer
 from perfkit.batching_commands.arrivals import PROCESSES, ArrivalOptions
 from perfkit.batching_commands.grouped import grouped
 from perfkit.batching_commands.rules import RuleOptions
-from perfkit.batching_commands.timing import BatchOptions, StepOptions, services
+from perfkit.batching_commands.timing import BatchOptions, StepOptions, lengths, services
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,16 +70,19 @@ def simulate(
 
     if json_file is not None:
         check_file(json_file)
-    most = max_batch or _MOST.get(policy.split("-")[0], 16)
-    if max_batch is not None and max_batch < 1:
-        raise UsageError(f"--max-batch {max_batch}: expected 1 or more")
-    (asked,) = rules.build([policy], [most], None if delay_ms is None else [delay_ms])
+    (asked,) = rules.build(
+        [policy],
+        None if max_batch is None else [max_batch],
+        None if delay_ms is None else [delay_ms],
+        usual=[_MOST.get(policy.split("-")[0], 16)],
+    )
     times, words = next(one for one in services(batch, step, [asked]) if one is not None)
     arrivals.check(
         {
             "rate": (rate, PROCESSES),
             "load": (load, PROCESSES),
             "clients": (clients, ("closed",)),
+            **lengths(batch, step),
         }
     )
     come = _load(arrivals, rate, load, clients)
@@ -121,10 +124,13 @@ def table(found: Point, job: Job) -> list[str]:
 
     columns = ("mean", *QUANTILES)
     heads = ("mean", "p50", "p90", "p95", "p99", "p99.9")
-    lines = [*_heading(found, job), "", f"{'ms':<10}" + "".join(f"{head:>20}" for head in heads)]
+    rows = {"ms": list(heads)}
     for figure, shown in _TIMES.items():
-        cells = (_cell(found.figures[f"{figure}_{column}"], 1e3) for column in columns)
-        lines.append(f"{shown:<10}" + "".join(f"{cell:>20}" for cell in cells))
+        rows[shown] = [_cell(found.figures[f"{figure}_{column}"], 1e3) for column in columns]
+    width = 2 + max(18, *(len(cell) for cells in rows.values() for cell in cells))
+    lines = [*_heading(found, job), ""]
+    for shown, cells in rows.items():
+        lines.append(f"{shown:<10}" + "".join(f"{cell:>{width}}" for cell in cells))
     lines.append("")
     for figure, (shown, unit) in _OTHERS.items():
         if figure in found.figures:

@@ -10,7 +10,7 @@ import typer
 from perfkit.batching_commands.arrivals import PROCESSES, ArrivalOptions
 from perfkit.batching_commands.grouped import grouped
 from perfkit.batching_commands.rules import RuleOptions
-from perfkit.batching_commands.timing import BatchOptions, StepOptions, services
+from perfkit.batching_commands.timing import BatchOptions, StepOptions, lengths, services
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,8 +60,15 @@ def sweep(
     check_file(_beside(output))
     # The folder of pictures is made for pictures alone: what it will be made in is asked.
     check_writable(next(place for place in (plots, *plots.parents) if place.exists()))
-    policies = _policies(rules, policy, tuple(max_batch or BATCHES), delay_ms)
+    policies = _policies(rules, policy, max_batch, delay_ms)
     batches, work = services(batch, step, policies)
+    arrivals.check(
+        {
+            "load": (load, PROCESSES),
+            "clients": (clients, ("closed",)),
+            **lengths(batch, step),
+        }
+    )
     loads = _loads(arrivals, load, clients)
     slo_s = None if slo_ms is None else slo_ms / 1e3
     points = sweeping.jobs(sweeping.Grid(policies, loads, batches, work, seeds, slo_s))
@@ -74,7 +81,7 @@ def sweep(
 def _policies(
     rules: RuleOptions,
     kinds: Sequence[str] | None,
-    batches: Sequence[int],
+    max_batch: Sequence[int] | None,
     delay_ms: Sequence[float] | None,
 ) -> tuple[AnyPolicy, ...]:
     if kinds is None and rules.replicas is not None:
@@ -82,7 +89,7 @@ def _policies(
     kinds = kinds or _KINDS
     if delay_ms is None and "dynamic" in kinds:
         delay_ms = DELAYS_MS
-    return rules.build(kinds, batches, delay_ms)
+    return rules.build(kinds, max_batch, delay_ms, usual=BATCHES)
 
 
 def _loads(
@@ -90,7 +97,6 @@ def _loads(
 ) -> tuple[Share | Closed | Replay, ...]:
     from perfkit.batching.loads import Share
 
-    arrivals.check({"load": (load, PROCESSES), "clients": (clients, ("closed",))})
     if arrivals.arrival == "trace":
         return (arrivals.replay(),)
     if arrivals.arrival == "closed":

@@ -112,6 +112,7 @@ def test_a_point_that_cannot_be_is_flagged_and_the_others_stay(tmp_path: Path) -
         ),
         (["--transport", "pigeon"], "unknown transport 'pigeon'"),
         (["--jobs", "0"], "jobs 0: expected 1 or more"),
+        (["--policy", "one-by-one"], "--max-batch is no option of one-by-one"),
         (["--output", "."], "cannot write to .: it is a folder"),
         (["--output", "t.csv"], "cannot write to t_sizes.csv: it is a folder"),
         (["--plots", "file"], "cannot write to file"),
