@@ -37,8 +37,8 @@ def fit(
     if output is not None:
         check_file(output)
     documents = [measured(read(path), path) for path in files]
-    found = service.samples(documents, dict(_pair(one) for one in arm or []))
-    fitted = service.fit(found)
+    of, found = service.samples(documents, dict(_pair(one) for one in arm or []))
+    fitted = service.fit(found, of)
     for line in _lines(fitted, len(found)):
         typer.echo(line)
     if output is not None:
@@ -101,7 +101,7 @@ def _lines(fitted: Service, cells: int) -> list[str]:
     prefill = f"{c0 * 1e3:.4g} ms + {c1 * 1e6:.4g} us * b * P + {c2 * 1e9:.4g} ns * b * P^2"
     step = f"{c3 * 1e3:.4g} ms + {c4 * 1e6:.4g} us * b + {c5 * 1e9:.4g} ns * b * context"
     return [
-        f"{cells} cells, up to {reach}",
+        f"{cells} cells of {fitted.of}, up to {reach}",
         f"prefill = {prefill}{_unseen(fitted.prefill_error)}",
         f"step = {step}{_unseen(fitted.step_error)}",
     ]

@@ -24,10 +24,14 @@ def results(tmp_path: Path) -> Path:
 def test_a_fit_is_printed_with_its_errors_and_written(results: Path) -> None:
     done = perfkit(results, "batching", "fit", "r.json", "--output", "out/service.json")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("6 cells, up to batch 32, prompt 512, ")
+    assert done.stdout.splitlines()[0].startswith("6 cells of torch-eager/")
     assert done.stdout.count("unseen cells: off by ") == 2
     written = Service.from_json(json.loads((results / "out/service.json").read_text()))
     assert written.batch == 32
+    assert written.of is not None
+    told = perfkit(results, "batching", "simulate", "--service", "out/service.json", "--requests",
+                   "100", "--seeds", "2")  # fmt: skip
+    assert f"service: out/service.json ({written.of}), prompt 512, new 128" in told.stdout
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ Process = Literal["poisson", "deterministic", "gamma", "mmpp"]
 Think = Literal["exponential", "fixed"]
 # Fewer requests than this say nothing of a tail, nor do the first of them of steady state.
 FEWEST = 100
+LEAST_RATE, MOST_RATE = 1e-12, 1e12  # 1/s; times of others are no longer told apart, or overflow
 # Of a run and in a loop; rows of more do not fit into the memory of most machines.
 MOST_REQUESTS, MOST_CLIENTS = 20_000_000, 1_000_000
 # Less bursty than the first is regular in all but name; the second is a burst and then nothing.
@@ -70,8 +71,11 @@ class Load:
         """Refuse loads that cannot be."""
         if self.process not in get_args(Process):
             raise UsageError(unknown("arrival process", self.process, get_args(Process)))
-        if not 0 < self.rate_per_s < math.inf:
-            raise UsageError(f"rate {self.rate_per_s!r}: expected requests/s, over 0 and finite")
+        if not LEAST_RATE <= self.rate_per_s <= MOST_RATE:
+            raise UsageError(
+                f"rate {self.rate_per_s!r}: expected requests/s from {LEAST_RATE:g} to "
+                f"{MOST_RATE:g}"
+            )
         _variation("cv", self.cv)
         if (self.process == "mmpp") != (self.bursts is not None):
             raise UsageError("mmpp, and it alone, needs the rates and durations of two phases")
@@ -94,8 +98,8 @@ class Load:
             if stays > _MOST_STAYS:
                 raise UsageError(
                     f"phases of {first_s:g} and {second_s:g} s change {stays:.2g} times in "
-                    f"{self.requests} requests: expected at most {_MOST_STAYS}; phases so short are "
-                    "Poisson arrivals"
+                    f"{self.requests} requests: expected at most {_MOST_STAYS}; phases so short "
+                    "are Poisson arrivals"
                 )
             return arrivals.mmpp2(
                 self.rate_per_s,

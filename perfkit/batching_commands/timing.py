@@ -82,7 +82,8 @@ class BatchOptions:
             if len(self.given()) > 1:
                 raise UsageError(f"{' and '.join(self.given())} both say how long a batch takes")
             fitted, shape = _fitted(self.service), (most, prompt, new)
-            about = f"{self.service}, prompt {prompt}, new {new}"
+            of = f" ({fitted.of})" if fitted.of else ""
+            about = f"{self.service}{of}, prompt {prompt}, new {new}"
             return Batches(fitted.table(*shape), fitted.split(*shape)), about
         base = 12.0 if self.base_ms is None else self.base_ms
         each = 0.8 if self.each_ms is None else self.each_ms

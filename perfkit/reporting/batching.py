@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
@@ -203,5 +204,6 @@ def _figure(what: str, height_in: float, frame: pd.DataFrame) -> Figure:
     models = frame["service_model"].unique()
     service = models[0] if len(models) == 1 else "several models, see the table"
     about = f"{come.get(arrival, f'{arrival} arrivals')}  |  service: {service}  |  simulated"
-    figure.suptitle(f"{what}\n{about}", fontsize=12, color=INK)
+    lines = [what, *textwrap.wrap(about, 110)]  # else a fit's arm and machine run over the edges
+    figure.suptitle("\n".join(lines), fontsize=12, color=INK)
     return figure
