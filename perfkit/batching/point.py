@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from perfkit.batching.record import Run
     from perfkit.batching.service import Split
 
-# Largest batches of each instance in a run that asks how much is served when nobody is missing.
-_FULL = 50
-
 
 @dataclass(frozen=True)
 class Point:
@@ -124,12 +121,7 @@ def _refuses(policy: Policy) -> bool:
 
 
 def saturation_per_s(policy: Policy, service_s: NDArray[np.float64]) -> float:
-    """Return the rate at which a policy has no idle time: c * b / tau(b), of b in a crowd.
-
-    Batches that are formed ahead are simulated under twice of what any batch could serve.
-    """
-    if isinstance(policy, Dynamic) and policy.prefetch and policy.preferred:
-        return _of_crowd(policy, service_s[: policy.max_batch + 1])
+    """Return the rate at which a policy has no idle time: c * b / tau(b), of b in a crowd."""
     most = _in_a_crowd(policy)
     return policy.instances * most / float(service_s[most])
 
@@ -153,18 +145,6 @@ def _in_a_crowd(policy: Policy) -> int:
             f"{policy.preferred_sizes[0]}, which an infinite delay waits for: allow more"
         )
     return max(preferred, default=most)
-
-
-def _of_crowd(policy: Policy, service_s: NDArray[np.float64]) -> float:
-    sizes = np.arange(1, len(service_s))
-    rate = 2 * policy.instances * float((sizes / service_s[1:]).max())
-    number = _FULL * largest(policy) * policy.instances
-    run = simulate(policy, np.arange(1, number + 1) / rate, service_s)
-    begin, end = run.arrival_s[number // 10], run.arrival_s[-1]
-    going = (run.dispatch_s > begin) & (run.dispatch_s <= end)
-    sizes = np.bincount(run.batch[going])
-    sizes = sizes[sizes > 0]
-    return policy.instances * float(sizes.sum() / service_s[sizes].sum())
 
 
 def largest(policy: Policy) -> int:

@@ -148,6 +148,8 @@ def test_a_trace_is_run_once_and_whole() -> None:
         (Dynamic(16, 0.001, preferred=(4,)), 16),  # past the delay all that wait go
         (Dynamic(16, math.inf, preferred=(4,)), 4),
         (Dynamic(16, preferred=(4,), prefetch=True), 4),
+        (Dynamic(16, 0.02, preferred=(2, 7), prefetch=True, instances=4), 16),
+        (Dynamic(16, prefetch=True), 16),
         (Dynamic(16, max_queue=5), 5),
         (Dynamic(16, preferred=(4, 8), max_queue=5), 4),
         (Dynamic(16, preferred=(8,), max_queue=5), 5),
