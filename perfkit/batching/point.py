@@ -192,7 +192,11 @@ def _row(run: Run, load: AnyLoad, split: Split | None, slo_s: float | None) -> d
     kept = served.copy()
     kept[:first] = False
     if not kept.any():
-        raise UsageError(f"{run.policy}: nothing was served, so there is nothing to report")
+        counts = np.bincount(outcome, minlength=len(OUTCOMES)).tolist()
+        told = ", ".join(f"{n} {name}" for n, name in zip(counts, OUTCOMES, strict=True) if n)
+        raise UsageError(
+            f"nothing was served after the warm-up, so there is nothing to report: {told}"
+        )
     sizes = np.bincount(run.batch[run.batch >= 0])[run.batch[kept]]
     latency = run.finish_s - run.arrival_s
     inside, span_s = window(load, run.arrival_s, run.finish_s, served)

@@ -164,6 +164,11 @@ def test_saturation_is_what_a_crowd_is_served_at(policy: Policy, size: int) -> N
     assert crowd.figures["throughput_per_s"].mean == pytest.approx(most, rel=0.01)
 
 
+def test_when_nothing_is_served_it_says_what_became_of_all() -> None:
+    with pytest.raises(UsageError, match="nothing was served .*: 190 stranded"):
+        point(Static(64 * 4, at_end="strand"), Load("poisson", 9.0, 200), np.ones(257), seeds=2)
+
+
 def test_a_batch_that_never_fills_has_no_saturation() -> None:
     with pytest.raises(UsageError, match="at most 3 never fills a batch of 4"):
         saturation_per_s(Dynamic(4, math.inf, max_queue=3), TAU)
