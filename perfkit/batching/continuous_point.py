@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     Tokens = NDArray[np.int64]
 
-# Houses full in a run that asks how much is served when nobody is missing.
-_FULL = 20
+# Houses full in a run that asks how much is served when nobody is missing, and the fewest requests:
+# drawn lengths of few would say little of the others.
+_FULL, _FEWEST = 20, 4_000
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,14 @@ def point(
 def saturation_per_s(policy: VllmLike | TrtLlm, load: AnyLoad | None, work: Work) -> float:
     """Return the arrivals a second that are kept up with: simulated, seed 0.
 
-    Twenty times as many requests as there are seats come at once; those that end after the first
-    tenth, in as many whole houses as end before the last tenth, are counted, and with them their
-    share of those rejected at once. Prefill, KV blocks and preemptions are thus in it. Many end
-    at one instant: those of the first instant are no part of it, those of the last all are.
+    Twenty times as many requests as there are seats, 4,000 at least, come at once. Those that end
+    after the first tenth, in as many whole houses as end before the last tenth, are counted, and
+    with them their share of those rejected at once. Prefill, KV blocks and preemptions are thus in
+    it. Many end at one instant: those of the first instant are no part of it, those of the last
+    all are.
     """
     seats = policy.max_num_seqs if isinstance(policy, VllmLike) else policy.max_batch_size
-    number = _FULL * max(seats, 10)
+    number = max(_FULL * seats, _FEWEST)
     prompt, new = work.lengths(load, number, 0)
     run = simulate(Requests(np.zeros(number), prompt, new), policy, work.step_time)
     ends = np.sort(run.finish_s[run.outcome == FINISHED])

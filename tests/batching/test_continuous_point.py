@@ -54,6 +54,13 @@ def test_houses_that_end_together_are_counted_by_their_intervals(capacity: str |
     assert loop.seeds == 1
 
 
+def test_saturation_of_few_seats_is_of_many_lengths() -> None:
+    work = Work(StepTime(1.0), Length(4, 0.5), Length(50, 0.5))
+    policy = VllmLike(4, 64, 9_999)
+    loop = point(policy, Closed(16, 8_000), work, seeds=4)
+    assert saturation_per_s(policy, None, work) == pytest.approx(loop.rate_per_s, rel=0.015)
+
+
 def test_saturation_is_what_an_overload_gets() -> None:
     work = Work(StepTime(13e-3, 40e-6, 0.0, 73e-9), Length(512, 0.5), Length(64, 0.5))
     policy = VllmLike(64, 1_024, 1_500)  # blocks lack before seats do

@@ -165,7 +165,7 @@ def test_saturation_is_what_a_crowd_is_served_at(policy: Policy, size: int) -> N
 
 
 def test_when_nothing_is_served_it_says_what_became_of_all() -> None:
-    with pytest.raises(UsageError, match="nothing was served .*: 190 stranded"):
+    with pytest.raises(UsageError, match=r"nothing was served .*: 190 stranded"):
         point(Static(64 * 4, at_end="strand"), Load("poisson", 9.0, 200), np.ones(257), seeds=2)
 
 
