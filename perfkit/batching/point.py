@@ -239,19 +239,25 @@ def window(
 ) -> tuple[NDArray[np.bool_], float]:
     """Return which served requests end in the span that rates are counted over, and its seconds.
 
-    After the first arrival past the warm-up, up to the last arrival: what waited at its begin and
-    ends in it is served in it too, and the emptying at the end is no part of it. In a closed loop
-    it begins with the first request that follows an answer. Of a trace, and where nothing ends in
-    it, it is the whole run.
+    From the first that ends after the first arrival past the warm-up, itself not counted, to the
+    first that ends at the last arrival or later: what waited at its begin and ends in it is served
+    in it too, the emptying at the end is no part of it, and many that end together are counted by
+    the times between. In a closed loop it begins with the first answer at the earliest, and as many
+    are counted as make every customer's turn whole, for they may all keep step. Of a trace, and
+    where that leaves nothing, it is the whole run.
     """
     first = warm_up(load)
     if isinstance(load, Closed):
         first = max(first, load.clients)
     if not isinstance(load, Replay) and first < len(arrival_s):
-        begin, end = float(arrival_s[first]), float(arrival_s[-1])
-        inside = served & (finish_s > begin) & (finish_s <= end)
-        if inside.any():
-            return inside, end - begin
+        ends = np.sort(finish_s[served])
+        last = len(ends) - 1
+        low, high = np.minimum(np.searchsorted(ends, arrival_s[[first, -1]]), last).tolist()
+        if isinstance(load, Closed):
+            high = low + (high - low) // load.clients * load.clients
+        begin, end = float(ends[low]), float(ends[high])
+        if end > begin:
+            return served & (finish_s > begin) & (finish_s <= end), end - begin
     return served, float(finish_s[served].max() - arrival_s[0])
 
 

@@ -54,6 +54,13 @@ def test_houses_that_end_together_are_counted_by_their_intervals(capacity: str |
     assert loop.seeds == 1
 
 
+def test_customers_in_step_are_counted_by_whole_turns() -> None:
+    """Their prefills come one after another, and then all decode: short loops are right too."""
+    work = Work(StepTime(1.0), Length(40), Length(51))
+    rates = [point(VllmLike(30, 64, 9_999), Closed(30, n), work).rate_per_s for n in (120, 3_000)]
+    assert rates[0] == pytest.approx(rates[1], rel=0.01)
+
+
 def test_saturation_of_few_seats_is_of_many_lengths() -> None:
     work = Work(StepTime(1.0), Length(4, 0.5), Length(50, 0.5))
     policy = VllmLike(4, 64, 9_999)

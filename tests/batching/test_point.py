@@ -15,7 +15,7 @@ from perfkit.batching.traces import Trace
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from perfkit.batching.policies import Policy
+    from perfkit.batching.policies import AtEnd, Policy
 
 # 12 ms and 0.8 ms a request.
 TAU = np.array([0.0, *(0.012 + 0.0008 * b for b in range(1, 65))])
@@ -193,6 +193,14 @@ def test_a_server_without_rest_serves_one_after_another(requests: int) -> None:
         served = point(OneByOne(), load, TAU).figures["throughput_per_s"]
         assert served.mean == pytest.approx(1 / 0.0128, rel=0.01)
         assert math.isnan(served.half)
+
+
+@pytest.mark.parametrize("at_end", ["flush", "strand"])
+def test_few_large_batches_are_counted_by_the_times_between_them(at_end: AtEnd) -> None:
+    """A request a second; batches of 300 end at 301, 601 and 901, and the rest at 1001 or never."""
+    policy = Static(300, at_end=at_end)
+    found = point(policy, Load("deterministic", 1.0, 1_000), np.ones(301))
+    assert found.figures["throughput_per_s"].mean == pytest.approx(1.0)
 
 
 def test_loads_say_whether_a_seed_changes_them() -> None:
