@@ -11,7 +11,7 @@ import numpy as np
 from perfkit.batching import arrivals
 from perfkit.batching.estimate import STABLE, Estimate
 from perfkit.batching.fleet import Fleet, simulate
-from perfkit.batching.loads import WARM_UP
+from perfkit.batching.loads import LEAST_RATE, MOST_RATE, WARM_UP
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ class Need:
 
     def __post_init__(self) -> None:
         """Refuse needs that cannot be."""
-        for name in ("rate_per_s", "p99_s"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise UsageError(f"{name} {value!r}: expected a finite number over 0")
+        if not LEAST_RATE <= self.rate_per_s <= MOST_RATE:
+            raise UsageError(
+                f"rate_per_s {self.rate_per_s!r}: expected from {LEAST_RATE:g} to {MOST_RATE:g}"
+            )
+        if not 0 < self.p99_s < math.inf:
+            raise UsageError(f"p99_s {self.p99_s!r}: expected a finite number over 0")
 
 
 @dataclass(frozen=True)
@@ -124,26 +126,33 @@ class _Choice:
 
     def check(self) -> None:
         """Refuse what is too long to be simulated."""
-        if self.requests > _MOST_REQUESTS or self.saturated > _MOST_REPLICAS:
+        if self._requests > _MOST_REQUESTS or self._saturated > _MOST_REPLICAS:
             raise UsageError(
-                f"{self.need.rate_per_s:g} requests/s in batches of {self.most}, which take "
-                f"{float(self.service_s[self.most]):g} s, need {self.saturated} replicas or more "
-                f"and {self.requests} requests until they are steady: at most {_MOST_REPLICAS} and "
-                f"{_MOST_REQUESTS} are simulated; ask for a share of the rate, as replicas grow "
-                "with it"
+                f"{self.need.rate_per_s:g} requests/s in batches of {self.most}, delay "
+                f"{self.delay_s:g} s, which take {float(self.service_s[self.most]):g} s, need "
+                f"{max(1.0, self._saturated):.6g} replicas or more and {self._requests:.4g} requests "
+                f"until they are steady: at most {_MOST_REPLICAS} and {_MOST_REQUESTS} are "
+                "simulated; ask for a share of the rate, as replicas grow with it"
             )
+
+    @property
+    def _saturated(self) -> float:
+        return self.need.rate_per_s * float(self.service_s[self.most]) / (STABLE * self.most)
+
+    @property
+    def _requests(self) -> float:
+        lasts_s = _SERVICES * (float(self.service_s[self.most]) + self.delay_s)
+        return self.need.rate_per_s * lasts_s
 
     @property
     def saturated(self) -> int:
         """The fewest replicas that are not too near to saturation."""
-        one = self.most / float(self.service_s[self.most])
-        return max(1, math.ceil(self.need.rate_per_s / (STABLE * one)))
+        return max(1, math.ceil(min(self._saturated, _MOST_REPLICAS + 1)))
 
     @property
     def requests(self) -> int:
         """How many come in a run: so many that it lasts many services, whatever the rate."""
-        lasts_s = _SERVICES * (float(self.service_s[self.most]) + self.delay_s)
-        return max(self.need.requests, math.ceil(self.need.rate_per_s * lasts_s))
+        return max(self.need.requests, math.ceil(min(self._requests, _MOST_REQUESTS + 1)))
 
     @property
     def scanned(self) -> int:

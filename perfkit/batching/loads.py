@@ -24,7 +24,8 @@ Process = Literal["poisson", "deterministic", "gamma", "mmpp"]
 Think = Literal["exponential", "fixed"]
 # Fewer requests than this say nothing of a tail, nor do the first of them of steady state.
 FEWEST = 100
-LEAST_RATE, MOST_RATE = 1e-12, 1e12  # 1/s; times of others are no longer told apart, or overflow
+# 1/s; slower and float64 has no milliseconds left at the end of a run, faster and gaps are lost.
+LEAST_RATE, MOST_RATE = 1e-6, 1e12
 # Of a run and in a loop; rows of more do not fit into the memory of most machines.
 MOST_REQUESTS, MOST_CLIENTS = 20_000_000, 1_000_000
 # Less bursty than the first is regular in all but name; the second is a burst and then nothing.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -77,13 +78,16 @@ def test_a_run_lasts_many_services_whatever_the_rate(delay: float) -> None:
 
 
 def test_what_is_too_long_to_simulate_is_refused_with_its_size() -> None:
-    with pytest.raises(UsageError, match=r"need \d+ replicas or more and \d+ requests until"):
-        capacity(quick(1e6, 9.0), np.array([0.0, 5.0, 6.0]), (1, 2), (0.0,))
+    for rate, delay in ((1e6, 0.0), (1e12, 0.0), (1.0, math.inf)):
+        with pytest.raises(UsageError, match=r"need \S+ replicas or more and \S+ requests until"):
+            capacity(quick(rate, 9.0), np.array([0.0, 5.0, 6.0]), (1, 2), (delay,))
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
 def test_a_need_that_cannot_be_is_refused(bad: float) -> None:
     with pytest.raises(UsageError, match="rate_per_s"):
         Need(bad, 0.1)
+    with pytest.raises(UsageError, match="rate_per_s"):
+        Need(1e-9, 0.1)
     with pytest.raises(UsageError, match="p99_s"):
         Need(1.0, bad)
