@@ -129,10 +129,10 @@ class _Choice:
         if self._requests > _MOST_REQUESTS or self._saturated > _MOST_REPLICAS:
             raise UsageError(
                 f"{self.need.rate_per_s:g} requests/s in batches of {self.most}, delay "
-                f"{self.delay_s:g} s, which take {float(self.service_s[self.most]):g} s, need "
-                f"{max(1.0, self._saturated):.6g} replicas or more and {self._requests:.4g} "
-                f"requests until they are steady: at most {_MOST_REPLICAS} and {_MOST_REQUESTS} are "
-                "simulated; ask for a share of the rate, as replicas grow with it"
+                f"{self.delay_s:g} s, which take {float(self.service_s[self.most]):g} s, "
+                f"need {max(1.0, self._saturated):.6g} replicas or more and {self._requests:.4g} "
+                f"requests until they are steady: {_MOST_REPLICAS} and {_MOST_REQUESTS} at most "
+                "are simulated; ask for a share of the rate, as replicas grow with it"
             )
 
     @property
