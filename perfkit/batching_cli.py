@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from perfkit.batching_commands.grouped import grouped
+from perfkit.batching_commands.grouped import grouped, not_negative
 from perfkit.batching_commands.simulate import simulate
 from perfkit.batching_commands.sweep import BATCHES, DELAYS_MS, sweep
 from perfkit.batching_commands.timing import BatchOptions
@@ -32,15 +32,16 @@ def fit(
     import json
 
     from perfkit.batching import service
-    from perfkit.results.store import check_writable, measured, read, write_whole
+    from perfkit.results.store import check_file, measured, read, write_whole
 
+    if output is not None:
+        check_file(output)
     documents = [measured(read(path), path) for path in files]
-    found = service.samples(documents, dict(_pair(one) for one in arm or []))
-    fitted = service.fit(found)
+    of, found = service.samples(documents, dict(_pair(one) for one in arm or []))
+    fitted = service.fit(found, of)
     for line in _lines(fitted, len(found)):
         typer.echo(line)
     if output is not None:
-        check_writable(output.parent)
         write_whole(output, json.dumps(fitted.to_json(), indent=1) + "\n")
         typer.echo(output)
 
@@ -68,8 +69,13 @@ def capacity(
     from perfkit.batching.capacity import Need, capacity
 
     batches = tuple(max_batch or BATCHES)
+    if min(batches) < 1:
+        raise UsageError(f"--max-batch {min(batches)}: expected 1 or more")
+    batch.check_lengths()
     given, words = batch.batches(max(batches))
     need = Need(rate, p99_ms / 1e3, cast("Routing", routing))  # Fleet refuses others
+    for one in delay_ms or ():
+        not_negative("delay_ms", one)
     delays = tuple(one / 1e3 for one in delay_ms or DELAYS_MS)
     found = capacity(need, given.seconds, batches, delays)
     typer.echo(
@@ -95,7 +101,7 @@ def _lines(fitted: Service, cells: int) -> list[str]:
     prefill = f"{c0 * 1e3:.4g} ms + {c1 * 1e6:.4g} us * b * P + {c2 * 1e9:.4g} ns * b * P^2"
     step = f"{c3 * 1e3:.4g} ms + {c4 * 1e6:.4g} us * b + {c5 * 1e9:.4g} ns * b * context"
     return [
-        f"{cells} cells, up to {reach}",
+        f"{cells} cells of {fitted.of}, up to {reach}",
         f"prefill = {prefill}{_unseen(fitted.prefill_error)}",
         f"step = {step}{_unseen(fitted.step_error)}",
     ]

@@ -24,10 +24,14 @@ def results(tmp_path: Path) -> Path:
 def test_a_fit_is_printed_with_its_errors_and_written(results: Path) -> None:
     done = perfkit(results, "batching", "fit", "r.json", "--output", "out/service.json")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("6 cells, up to batch 32, prompt 512, ")
+    assert done.stdout.splitlines()[0].startswith("6 cells of torch-eager/")
     assert done.stdout.count("unseen cells: off by ") == 2
     written = Service.from_json(json.loads((results / "out/service.json").read_text()))
     assert written.batch == 32
+    assert written.of is not None
+    told = perfkit(results, "batching", "simulate", "--service", "out/service.json", "--requests",
+                   "100", "--seeds", "2")  # fmt: skip
+    assert f"service: out/service.json ({written.of}), prompt 512, new 128" in told.stdout
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,7 @@ def test_a_fit_is_printed_with_its_errors_and_written(results: Path) -> None:
         (["r.json", "--arm", "backend=nobody"], "no cell of verdict ok for backend nobody"),
         ([str(MOCK)], "is synthetic"),
         (["nobody.json"], "cannot read nobody.json"),
+        (["r.json", "--output", "."], "cannot write to .: it is a folder"),
     ],
 )
 def test_what_cannot_be_fitted_is_one_line(results: Path, arguments: list[str], words: str) -> None:
@@ -83,12 +88,13 @@ def test_capacity_says_replicas_batch_delay_and_margin(tmp_path: Path) -> None:
     [
         (["sweep", "--arrival", "tides"], "unknown arrival process 'tides'"),
         (["sweep", "--load", "-1"], "load -1.0"),
-        (["sweep", "--delay-ms", "-5"], "delay_s -0.005"),
+        (["sweep", "--delay-ms", "-5"], "--delay-ms -5.0"),
         (["sweep", "--max-batch", "0"], "batch 0"),
         (["sweep", "--base-ms", "-1"], "expected finite numbers >= 0"),
         (["sweep", "--service", "nobody.json"], "cannot read nobody.json"),
         (["capacity", "--rate", "nan", "--p99-ms", "5"], "rate_per_s nan"),
         (["capacity", "--rate", "10", "--p99-ms", "5"], "cannot be had"),
+        (["capacity", "--rate", "1", "--p99-ms", "5", "--max-batch", "0"], "--max-batch 0"),
         (["capacity", "--rate", "1", "--p99-ms", "99", "--routing", "x"], "unknown routing 'x'"),
     ],
 )

@@ -67,7 +67,7 @@ def simulate(policy: Policy, loop: Loop, service_s: ArrayLike) -> Run:
     most, delay = _size_and_delay(policy)
     if math.isinf(delay) and loop.clients < most:
         raise UsageError(
-            f"{policy}: a batch of {most} never fills with {loop.clients} clients, who would wait "
+            f"a batch of {most} never fills with {loop.clients} clients, who would wait "
             f"for each other forever: expected {most} clients or more"
         )
     tau = requests.service(service_s, policy.max_batch if isinstance(policy, OneByOne) else most)

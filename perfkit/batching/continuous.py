@@ -26,6 +26,8 @@ REJECTED_KV = 1  # would not fit into the whole KV pool, so it could never end
 REJECTED_LENGTH = 2  # prompt and token limit exceed max_model_len
 REJECTED_BUDGET = 3  # prefill in one piece is asked for, and exceeds the tokens of a step
 
+# Requests together at most. What is asked of saturation is simulated with twenty times as many.
+MOST_SEATS = 100_000
 CAPACITY = ("GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH")
 CHUNKING = ("FIRST_COME_FIRST_SERVED", "EQUAL_PROGRESS")
 
@@ -80,8 +82,9 @@ class VllmLike:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no server takes."""
-        _at_least(self, 1, "max_num_seqs", "token_budget", "kv_blocks", "block_size")
-        _at_least(self, 0, "long_prefill_threshold", "watermark_blocks", "max_model_len")
+        _whole(self, 1, "max_num_seqs", most=MOST_SEATS)
+        _whole(self, 1, "token_budget", "kv_blocks", "block_size")
+        _whole(self, 0, "long_prefill_threshold", "watermark_blocks", "max_model_len")
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,9 @@ class TrtLlm:
         for name, known in (("capacity", CAPACITY), ("chunking", CHUNKING)):
             if getattr(self, name) not in known:
                 raise UsageError(unknown(name, getattr(self, name), known))
-        _at_least(self, 1, "max_batch_size", "max_num_tokens", "kv_blocks", "tokens_per_block")
-        _at_least(self, 0, "chunk_unit")
+        _whole(self, 1, "max_batch_size", most=MOST_SEATS)
+        _whole(self, 1, "max_num_tokens", "kv_blocks", "tokens_per_block")
+        _whole(self, 0, "chunk_unit")
         if self.chunk_unit > self.max_num_tokens:
             raise UsageError(
                 f"chunk_unit {self.chunk_unit}: expected at most max_num_tokens"
@@ -323,11 +327,11 @@ def _coefficients(step_time: StepTime) -> tuple[float, float, float, float]:
     )
 
 
-def _at_least(policy: VllmLike | TrtLlm, least: int, *names: str) -> None:
+def _whole(policy: VllmLike | TrtLlm, least: int, *names: str, most: int = 2**31 - 1) -> None:
     for name in names:
         value = getattr(policy, name)
-        if not isinstance(value, Integral) or value < least:
-            raise UsageError(f"{name} {value!r}: expected a whole number, at least {least}")
+        if not isinstance(value, Integral) or not least <= int(value) <= most:
+            raise UsageError(f"{name} {value!r}: expected a whole number from {least} to {most}")
 
 
 def _refuse(bad: NDArray[np.bool_], name: str, values: Any, expected: str) -> None:

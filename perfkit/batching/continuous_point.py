@@ -10,6 +10,8 @@ import numpy as np
 
 from perfkit.batching.continuous import (
     FINISHED,
+    REJECTED_BUDGET,
+    REJECTED_LENGTH,
     Requests,
     Run,
     StepTime,
@@ -21,7 +23,7 @@ from perfkit.batching.continuous import (
 from perfkit.batching.estimate import marks, marks_of, over_seeds
 from perfkit.batching.lengths import NEW_TOKENS, PROMPT_TOKENS
 from perfkit.batching.loads import AnyLoad, Closed, Length, Replay, warm_up
-from perfkit.batching.point import Point, is_stable, rates
+from perfkit.batching.point import Point, is_stable, rates, window
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 
     Tokens = NDArray[np.int64]
 
-# Houses full in a run that asks how much is served when nobody is missing.
-_FULL = 20
+# Houses full in a run that asks how much is served when nobody is missing, and the fewest requests:
+# drawn lengths of few would say little of the others.
+_FULL, _FEWEST = 20, 4_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class Work:
     step_time: StepTime
     prompt: Length
     new: Length
+
+    @property
+    def drawn(self) -> bool:
+        """Whether another seed is another sample."""
+        return self.prompt.cv > 0 or self.new.cv > 0
 
     def lengths(self, load: AnyLoad | None, number: int, seed: int) -> tuple[Tokens, Tokens]:
         """Return prompt and new tokens of ``number`` requests; a trace's own, over and over."""
@@ -60,29 +68,28 @@ def point(
     seeds: int = 10,
     slo_s: float | None = None,
 ) -> Point:
-    """Simulate ``seeds`` independent runs; a trace's one.
+    """Simulate ``seeds`` independent runs; one where no seed changes anything, as with a trace.
 
     Waits are to the first step that computes a request, latencies to the last token. Goodput counts
     requests whose latency is ``slo_s`` or less. ITL is of all tokens of a run, the first requests'
     too. Raises UsageError where a seed has every request rejected.
     """
-    if isinstance(load, Replay):
-        seeds = 1
+    drawn = load.drawn or (not isinstance(load, Replay) and work.drawn)
     rows, errors = [], []
-    for seed in range(seeds):
+    for seed in range(seeds if drawn else 1):
         prompt, new = work.lengths(load, load.requests, seed)
         if isinstance(load, Closed):
             run = simulate_closed(load.loop(seed), prompt, new, policy, work.step_time)
         else:
             run = simulate(Requests(load.times(seed), prompt, new), policy, work.step_time)
-        rows.append(_row(run, policy, new, warm_up(load), slo_s))
+        rows.append(_row(run, policy, new, load, slo_s))
         errors.append(run.little_error)
     saturation = saturation_per_s(policy, load, work)
     return Point(
         policy=policy,
         load=load,
-        seeds=seeds,
-        figures=over_seeds(rows, alone=isinstance(load, Replay)),
+        seeds=len(rows),
+        figures=over_seeds(rows, alone=not drawn),
         batch_sizes=None,
         saturation_per_s=saturation,
         stable=is_stable(load, saturation),
@@ -94,52 +101,63 @@ def point(
 def saturation_per_s(policy: VllmLike | TrtLlm, load: AnyLoad | None, work: Work) -> float:
     """Return the arrivals a second that are kept up with: simulated, seed 0.
 
-    Twenty times as many requests as there are seats come at once; those that end between the first
-    tenth and the last are counted, and with them their share of those rejected at once. Prefill, KV
-    blocks and preemptions are thus in it.
+    Twenty times as many requests as there are seats, 4,000 at least, come at once. Those that end
+    after the first tenth, in as many whole houses as end before the last tenth, are counted, and
+    with them their share of those rejected at once. Prefill, KV blocks and preemptions are thus in
+    it. Many end at one instant: those of the first instant are no part of it, those of the last
+    all are.
     """
     seats = policy.max_num_seqs if isinstance(policy, VllmLike) else policy.max_batch_size
-    number = _FULL * max(seats, 10)
+    number = max(_FULL * seats, _FEWEST)
     prompt, new = work.lengths(load, number, 0)
     run = simulate(Requests(np.zeros(number), prompt, new), policy, work.step_time)
     ends = np.sort(run.finish_s[run.outcome == FINISHED])
     if not len(ends):
-        raise UsageError(_nothing(policy))
+        raise UsageError(_nothing(policy, run))
     low, high = len(ends) // 10, len(ends) - 1 - len(ends) // 10
-    span = float(ends[high] - ends[low])
+    houses = (high - low) // seats * seats or high - low
+    begin, end = float(ends[low]), float(ends[low + houses])
     # Where the few that fit end together, the whole run says it.
-    per_s = (high - low) / span if span > 0 else len(ends) / float(ends[-1])
+    begin, end = (begin, end) if end > begin else (0.0, float(ends[-1]))
+    per_s = int(((ends > begin) & (ends <= end)).sum()) / (end - begin)
     return per_s * number / len(ends)
 
 
 def _row(
-    run: Run, policy: VllmLike | TrtLlm, new: Tokens, first: int, slo_s: float | None
+    run: Run, policy: VllmLike | TrtLlm, new: Tokens, load: AnyLoad, slo_s: float | None
 ) -> dict[str, float]:
     """Return one seed's figures, its first arrivals left out of all but ITL and utilisation."""
+    first = warm_up(load)
     ended = run.outcome == FINISHED
     if not ended[first:].any():
-        raise UsageError(_nothing(policy))
+        raise UsageError(_nothing(policy, run))
     kept = ended.copy()
     kept[:first] = False
-    latency = (run.finish_s - run.arrival_s)[kept]
-    begin, end = float(run.arrival_s[first]), float(run.finish_s[kept].max())
+    latency = run.finish_s - run.arrival_s
+    inside, span_s = window(load, run.arrival_s, run.finish_s, ended)
     whole = float(run.finish_s[ended].max() - run.arrival_s[ended][0])
     return {
         **marks("wait", (run.first_scheduled_s - run.arrival_s)[kept]),
-        **marks("latency", latency),
+        **marks("latency", latency[kept]),
         **marks("ttft", (run.first_token_s - run.arrival_s)[kept]),
         **marks_of("itl", run.itl),
-        **rates(latency, end - begin, slo_s),
-        "output_tokens_per_s": float(new[kept].sum()) / (end - begin),
+        **rates(latency[inside], span_s, slo_s),
+        "output_tokens_per_s": float(new[inside].sum()) / span_s,
         "utilisation": run.busy_s / whole if whole > 0 else math.nan,
         "preemptions": float(run.preemptions[kept].mean()),
         "reject_rate": 1 - float(ended[first:].mean()),
         "timeout_rate": 0.0,
+        "stranded_rate": 0.0,
     }
 
 
-def _nothing(policy: VllmLike | TrtLlm) -> str:
-    return (
-        f"{policy}: every request is rejected as too large for it: give more KV blocks, a larger "
-        "token budget or shorter requests"
-    )
+def _nothing(policy: VllmLike | TrtLlm, run: Run) -> str:
+    """Say why every request is rejected, by the reason that most have."""
+    code = int(np.bincount(run.outcome).argmax())
+    if code == REJECTED_LENGTH:
+        why, more = f"max_model_len {getattr(policy, 'max_model_len', 0)}", "a larger one"
+    elif code == REJECTED_BUDGET:
+        why, more = "the token budget of a step, without chunks", "a larger one, chunks"
+    else:
+        why, more = f"the {policy.kv_blocks} KV blocks there are", "more of them"
+    return f"every request is rejected as too large for {why}: give {more} or shorter requests"

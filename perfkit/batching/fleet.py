@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from perfkit.batching import seeds
 from perfkit.batching.record import little_error
 from perfkit.errors import UsageError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Routing = Literal["random", "round-robin", "shortest", "power-of-d"]
+MOST_REPLICAS = 1_000_000
 _MOST_REQUESTS = 2**31 - 1  # places in the kernel's queues are int32
 _RULES = {"random": 0, "power-of-d": 0, "round-robin": 1, "shortest": 2}
 
@@ -45,10 +47,15 @@ class Fleet:
             raise UsageError(f"unknown routing {self.routing!r}: expected {', '.join(_RULES)}")
         for name in ("replicas", "max_batch", "d"):
             value = getattr(self, name)
-            if value < 1:
-                raise UsageError(f"{name} is {value}, expected 1 or more")
+            if not 1 <= value <= MOST_REPLICAS:
+                raise UsageError(f"{name} is {value}, expected from 1 to {MOST_REPLICAS}")
         if not (np.isfinite(self.delay_s) and self.delay_s >= 0):
             raise UsageError(f"delay_s is {self.delay_s}, expected a finite number >= 0")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a seed says which replica a request takes."""
+        return self.routing in {"random", "power-of-d"}
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,7 @@ def simulate(
     arrival, tau = np.asarray(arrival_s, np.float64), np.asarray(tau_s, np.float64)
     _check(arrival, tau, fleet.max_batch)
     draws = {"random": 1, "power-of-d": fleet.d}.get(fleet.routing, 0)
-    # A stream of its own: arrivals of the same seed must not share its bits.
-    stream = np.random.SeedSequence(seed, spawn_key=(1,))
-    drawn = np.random.default_rng(stream).integers(
+    drawn = seeds.stream(seed, seeds.ROUTES).integers(
         0, fleet.replicas, (len(arrival) if draws else 0, max(draws, 1)), dtype=np.int32
     )
     dispatch, finish, replica, area = run(

@@ -8,8 +8,8 @@ import numpy as np
 
 from perfkit.batching.estimate import over_seeds
 from perfkit.batching.fleet import Fleet, Served, simulate
-from perfkit.batching.loads import AnyLoad, Closed, Replay, warm_up
-from perfkit.batching.point import Point, is_stable, rates, times
+from perfkit.batching.loads import AnyLoad, Closed, warm_up
+from perfkit.batching.point import Point, is_stable, rates, times, window
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,12 +29,11 @@ def point(
 ) -> Point:
     """Simulate ``seeds`` independent runs, as ``perfkit.batching.point.point`` does.
 
-    A trace's runs differ by what a routing draws; where it draws nothing there is one run. Raises
-    UsageError for a closed loop.
+    Runs also differ by what a routing draws. Raises UsageError for a closed loop.
     """
     if isinstance(load, Closed):
         raise UsageError("a fleet in a closed loop is not simulated: give open arrivals or a trace")
-    alone = isinstance(load, Replay) and fleet.routing in {"round-robin", "shortest"}
+    alone = not (load.drawn or fleet.drawn)
     rows, sizes, errors = [], np.zeros(fleet.max_batch + 1, np.int64), []
     for seed in range(1 if alone else seeds):
         arrival = load.times(seed)
@@ -44,11 +43,12 @@ def point(
         span_s = float(run.finish_s.max() - arrival[0])
         rows.append(
             {
-                **_row(arrival, run, each, warm_up(load), split, slo_s),
+                **_row(load, arrival, run, each, split, slo_s),
                 "mean_batch": len(arrival) / float(counts.sum()),
                 "utilisation": busy_s / (fleet.replicas * span_s),
                 "reject_rate": 0.0,
                 "timeout_rate": 0.0,
+                "stranded_rate": 0.0,
             }
         )
         sizes += counts
@@ -73,16 +73,20 @@ def saturation_per_s(fleet: Fleet, service_s: NDArray[np.float64]) -> float:
 
 
 def _row(
+    load: AnyLoad,
     arrival: NDArray[np.float64],
     run: Served,
     each: NDArray[np.int64],
-    first: int,
     split: Split | None,
     slo_s: float | None,
 ) -> dict[str, float]:
-    wait, latency = (run.dispatch_s - arrival)[first:], (run.finish_s - arrival)[first:]
-    span_s = float(run.finish_s[first:].max() - arrival[first])
-    return {**times(wait, latency, each[first:], split), **rates(latency, span_s, slo_s)}
+    first = warm_up(load)
+    wait, latency = run.dispatch_s - arrival, run.finish_s - arrival
+    inside, span_s = window(load, arrival, run.finish_s, np.ones(len(arrival), bool))
+    return {
+        **times(wait[first:], latency[first:], each[first:], split),
+        **rates(latency[inside], span_s, slo_s),
+    }
 
 
 def _batches(run: Served, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from perfkit.batching.continuous import TrtLlm, VllmLike
 from perfkit.batching.continuous_point import Work
 from perfkit.batching.fleet import Fleet
-from perfkit.batching.loads import Replay
+from perfkit.batching.loads import Replay, Share
 from perfkit.batching.policies import Dynamic, OneByOne, Static
 from perfkit.errors import UsageError
 
@@ -51,7 +51,7 @@ class Job:
     """One point to simulate; ``words`` say what the times of batches or of steps are."""
 
     policy: AnyPolicy
-    load: AnyLoad
+    load: AnyLoad | Share
     service: Batches | Work
     words: str
     seeds: int = 10
@@ -74,18 +74,20 @@ def run(job: Job) -> Point:
     """Simulate a job by the engine of its policy. Raises UsageError where it cannot be."""
     from perfkit.batching import continuous_point, fleet_point, point
 
-    policy, service = job.policy, job.service
+    policy, service, load = job.policy, job.service, job.load
+    if isinstance(load, Share):
+        load = load.of(saturation_per_s(policy, service))
     if isinstance(policy, VllmLike | TrtLlm):
         return continuous_point.point(
-            policy, job.load, _work(service), seeds=job.seeds, slo_s=job.slo_s
+            policy, load, _work(service), seeds=job.seeds, slo_s=job.slo_s
         )
     batches = _batches(service)
     if isinstance(policy, Fleet):
         return fleet_point.point(
-            policy, job.load, batches.seconds, split=batches.split, seeds=job.seeds, slo_s=job.slo_s
+            policy, load, batches.seconds, split=batches.split, seeds=job.seeds, slo_s=job.slo_s
         )
     return point.point(
-        policy, job.load, batches.seconds, split=batches.split, seeds=job.seeds, slo_s=job.slo_s
+        policy, load, batches.seconds, split=batches.split, seeds=job.seeds, slo_s=job.slo_s
     )
 
 

@@ -18,18 +18,18 @@ from perfkit.batching.theory.values import not_negative, whole
 Tokens = npt.NDArray[np.int64]
 __all__ = ["NEW_TOKENS", "PROMPT_TOKENS", "fixed", "lognormal"]
 
-# Beyond float64's whole numbers; no model's context is near it.
-_MOST = 2**53
+# A request's tokens at most; no model's context is near it, and sums of them stay whole numbers.
+MOST_TOKENS = 10_000_000
 
 
 def fixed(tokens: int, n: int) -> Tokens:
-    """``n`` requests of ``tokens`` tokens."""
+    """``n`` requests of ``tokens`` tokens, MOST_TOKENS at most."""
     whole(tokens=tokens, n=n)
     return np.full(n, tokens, dtype=np.int64)
 
 
 def lognormal(mean: float, cv: float, n: int, seed: int, *, of: int) -> Tokens:
-    """Lognormal lengths of that mean and coefficient of variation, rounded, and at least 1.
+    """Lognormal lengths of that mean and coefficient of variation, rounded, from 1 to MOST_TOKENS.
 
     sigma^2 = log(1 + cv^2), mu = log(mean) - sigma^2 / 2. Rounding up to 1 raises the mean where
     it is small. ``of`` is PROMPT_TOKENS or NEW_TOKENS, which have streams of their own.
@@ -41,4 +41,4 @@ def lognormal(mean: float, cv: float, n: int, seed: int, *, of: int) -> Tokens:
     variance = math.log1p(cv**2)
     normal = seeds.stream(seed, of).standard_normal(n)
     drawn = np.exp(math.log(mean) - variance / 2 + math.sqrt(variance) * normal)
-    return np.clip(np.rint(drawn), 1, _MOST).astype(np.int64)
+    return np.clip(np.rint(drawn), 1, MOST_TOKENS).astype(np.int64)

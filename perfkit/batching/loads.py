@@ -6,8 +6,8 @@ Each is seeded, and of one seed the same for every policy (common random numbers
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,6 +24,13 @@ Process = Literal["poisson", "deterministic", "gamma", "mmpp"]
 Think = Literal["exponential", "fixed"]
 # Fewer requests than this say nothing of a tail, nor do the first of them of steady state.
 FEWEST = 100
+# 1/s; slower and float64 has no milliseconds left at the end of a run, faster and gaps are lost.
+LEAST_RATE, MOST_RATE = 1e-6, 1e12
+# Of a run and in a loop; rows of more do not fit into the memory of most machines.
+MOST_REQUESTS, MOST_CLIENTS = 20_000_000, 1_000_000
+# Less bursty than the first is regular in all but name; the second is a burst and then nothing.
+LEAST_CV, MOST_CV = 1e-3, 1e3
+_MOST_STAYS = 10_000_000
 # The first requests find an empty system, which steady state does not have.
 WARM_UP = 0.05
 
@@ -65,13 +72,20 @@ class Load:
         """Refuse loads that cannot be."""
         if self.process not in get_args(Process):
             raise UsageError(unknown("arrival process", self.process, get_args(Process)))
-        if not 0 < self.rate_per_s < math.inf:
-            raise UsageError(f"rate {self.rate_per_s!r}: expected requests/s, over 0 and finite")
-        if not 0 <= self.cv < math.inf:
-            raise UsageError(f"cv {self.cv!r}: expected a finite number, 0 or more")
+        if not LEAST_RATE <= self.rate_per_s <= MOST_RATE:
+            raise UsageError(
+                f"rate {self.rate_per_s!r}: expected requests/s from {LEAST_RATE:g} to "
+                f"{MOST_RATE:g}"
+            )
+        _variation("cv", self.cv)
         if (self.process == "mmpp") != (self.bursts is not None):
             raise UsageError("mmpp, and it alone, needs the rates and durations of two phases")
         _enough(self.requests)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether another seed is another sample."""
+        return self.process != "deterministic" and not (self.process == "gamma" and self.cv == 0)
 
     def times(self, seed: int) -> NDArray[np.float64]:
         """Return when the requests of one seed come, in s; the same for every policy."""
@@ -81,6 +95,13 @@ class Load:
             return arrivals.gamma(self.rate_per_s, self.requests, seed, cv=self.cv)
         if self.bursts is not None:
             first_s, second_s = self.bursts.mean_s
+            stays = 2 * self.requests / self.rate_per_s / (first_s + second_s)
+            if stays > _MOST_STAYS:
+                raise UsageError(
+                    f"phases of {first_s:g} and {second_s:g} s change {stays:.2g} times in "
+                    f"{self.requests} requests: expected at most {_MOST_STAYS}; phases so short "
+                    "are Poisson arrivals"
+                )
             return arrivals.mmpp2(
                 self.rate_per_s,
                 self.requests,
@@ -89,6 +110,23 @@ class Load:
                 switch_per_s=(1 / first_s, 1 / second_s),
             )
         return arrivals.deterministic(self.rate_per_s, self.requests)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Open arrivals like ``load``, at a share of what a policy serves at most."""
+
+    of_saturation: float
+    load: Load
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 < self.of_saturation < math.inf:
+            raise UsageError(f"load {self.of_saturation!r}: expected a share of saturation over 0")
+
+    def of(self, saturation_per_s: float) -> Load:
+        """Return the arrivals for a policy that serves so many requests/s at most."""
+        return replace(self.load, rate_per_s=self.of_saturation * saturation_per_s)
 
 
 @dataclass(frozen=True)
@@ -106,11 +144,16 @@ class Closed:
         """Refuse loops that cannot be."""
         if self.think not in get_args(Think):
             raise UsageError(unknown("kind of thinking", self.think, get_args(Think)))
-        if self.clients < 1:
-            raise UsageError(f"clients {self.clients!r}: expected 1 or more")
+        if not 1 <= self.clients <= MOST_CLIENTS:
+            raise UsageError(f"clients {self.clients!r}: expected from 1 to {MOST_CLIENTS}")
         if not 0 <= self.think_s < math.inf:
             raise UsageError(f"think time {self.think_s!r}: expected finite seconds, 0 or more")
         _enough(self.requests)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether another seed is another sample."""
+        return self.think == "exponential" and self.think_s > 0
 
     def loop(self, seed: int) -> Loop:
         """Return the customers and their think times of one seed."""
@@ -127,6 +170,7 @@ class Replay:
 
     trace: Trace
     name: str
+    drawn: ClassVar[bool] = False
 
     @property
     def requests(self) -> int:
@@ -162,10 +206,10 @@ class Length:
 
     def __post_init__(self) -> None:
         """Refuse lengths that cannot be."""
-        if not 1 <= self.mean < math.inf or (self.cv == 0 and self.mean != int(self.mean)):
-            raise UsageError(f"{self.mean!r} tokens: expected a whole number, 1 or more")
-        if not 0 <= self.cv < math.inf:
-            raise UsageError(f"cv of lengths {self.cv!r}: expected a finite number, 0 or more")
+        most = lengths.MOST_TOKENS
+        if not 1 <= self.mean <= most or (self.cv == 0 and self.mean != int(self.mean)):
+            raise UsageError(f"{self.mean!r} tokens: expected a whole number from 1 to {most}")
+        _variation("cv of lengths", self.cv)
 
     def __str__(self) -> str:
         """Say it, as in "512" or "512 (cv 0.5)"."""
@@ -179,5 +223,10 @@ class Length:
 
 
 def _enough(requests: int) -> None:
-    if requests < FEWEST:
-        raise UsageError(f"requests {requests}: expected {FEWEST} or more")
+    if not FEWEST <= requests <= MOST_REQUESTS:
+        raise UsageError(f"requests {requests}: expected from {FEWEST} to {MOST_REQUESTS}")
+
+
+def _variation(name: str, cv: float) -> None:
+    if cv != 0 and not LEAST_CV <= cv <= MOST_CV:
+        raise UsageError(f"{name} {cv!r}: expected 0, or from {LEAST_CV:g} to {MOST_CV:g}")

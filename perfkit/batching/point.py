@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,16 @@ class Point:
 
     ``figures`` by name, seconds unless named otherwise: ``wait``, ``latency``, ``ttft``, ``itl``,
     each with ``_mean``, ``_p50``, ``_p90``, ``_p95``, ``_p99`` and ``_p999``; ``throughput_per_s``,
-    ``utilisation``, ``reject_rate``, ``timeout_rate``, ``goodput_per_s``. Of batches
+    ``utilisation``, ``reject_rate``, ``timeout_rate``, ``stranded_rate`` (never served),
+    ``goodput_per_s``. Of batches
     ``mean_batch``; of continuous batching ``output_tokens_per_s`` and ``preemptions`` a request.
     NaN where a run does not have it: there were too few requests for a quantile, or nothing says
     how long a prefill takes.
 
     ``batch_sizes[b]`` counts batches of b over all seeds. ``stable`` is False at 98 % of the
-    saturation rate or more: the figures then grow with the run; a closed loop is always stable.
-    ``little_error`` is the worst seed's.
+    saturation rate or more: the figures then grow with the run. A closed loop is always stable, as
+    is a queue that refuses; of a trace, which ends, it is None. ``little_error`` is the worst
+    seed's.
     """
 
     policy: Policy | VllmLike | TrtLlm | Fleet
@@ -49,7 +52,7 @@ class Point:
     figures: Mapping[str, Estimate]
     batch_sizes: NDArray[np.int64] | None
     saturation_per_s: float
-    stable: bool
+    stable: bool | None
     little_error: float
     theory_wait_s: float | None
 
@@ -73,43 +76,75 @@ def point(
     """Simulate ``seeds`` independent runs; ``service_s[b]`` is how long a batch of b takes, in s.
 
     Goodput counts requests whose latency is ``slo_s`` or less; all served ones where it is None.
-    TTFT and ITL need the ``split`` of a batch into prefill and steps. A trace is run once: it has
-    no other seed.
+    TTFT and ITL need the ``split`` of a batch into prefill and steps. Where no seed changes
+    anything, as with a trace, there is one run.
     """
     table = service_s[: largest(policy) + 1]
-    if isinstance(load, Replay):
-        seeds = 1
-    runs = [
-        closed.simulate(policy, load.loop(seed), table)
-        if isinstance(load, Closed)
-        else simulate(policy, load.times(seed), table)
-        for seed in range(seeds)
-    ]
+    rows, sizes, errors = [], np.zeros(len(table), np.int64), []
+    for seed in range(seeds if load.drawn else 1):
+        if isinstance(load, Closed):
+            run = closed.simulate(policy, load.loop(seed), table)
+        else:
+            run = simulate(policy, load.times(seed), table)
+        rows.append(_row(run, load, split, slo_s))
+        sizes += run.batch_sizes
+        errors.append(run.little_error)
     saturation = saturation_per_s(policy, service_s)
     return Point(
         policy=policy,
         load=load,
-        seeds=seeds,
-        figures=over_seeds(
-            [_row(run, load, split, slo_s) for run in runs], alone=isinstance(load, Replay)
-        ),
-        batch_sizes=np.sum([run.batch_sizes for run in runs], axis=0),
+        seeds=len(rows),
+        figures=over_seeds(rows, alone=not load.drawn),
+        batch_sizes=sizes,
         saturation_per_s=saturation,
-        stable=is_stable(load, saturation),
-        little_error=max(run.little_error for run in runs),
+        stable=True if _refuses(policy) else is_stable(load, saturation),
+        little_error=max(errors),
         theory_wait_s=theory_wait_s(policy, load, service_s),
     )
 
 
-def is_stable(load: AnyLoad, saturation: float) -> bool:
-    """Whether a load is far enough under the saturation rate (both in 1/s) to be steady."""
+def is_stable(load: AnyLoad, saturation: float) -> bool | None:
+    """Whether a load is far enough under the saturation rate (both in 1/s) to be steady.
+
+    None for a trace, which ends.
+    """
+    if isinstance(load, Replay):
+        return None
     return isinstance(load, Closed) or load.rate_per_s < STABLE * saturation
 
 
+def _refuses(policy: Policy) -> bool:
+    """Whether requests are refused before the queue grows without end."""
+    return isinstance(policy, Dynamic) and (
+        policy.max_queue > 0 or (policy.timeout_s is not None and policy.timeout_action == "reject")
+    )
+
+
 def saturation_per_s(policy: Policy, service_s: NDArray[np.float64]) -> float:
-    """Return the rate at which a policy that takes all it may has no idle time: c * B / tau(B)."""
-    most = 1 if isinstance(policy, OneByOne) else largest(policy)
+    """Return the rate at which a policy has no idle time: c * b / tau(b), of b in a crowd."""
+    most = _in_a_crowd(policy)
     return policy.instances * most / float(service_s[most])
+
+
+def _in_a_crowd(policy: Policy) -> int:
+    """Return the size of batches when there is always another request to take.
+
+    Rules 2 and 4 of docs/batching-dynamic.md: the largest preferred size, but the largest of all
+    once the delay is past, as it always is in a crowd where there is one. No more wait than the
+    queue's limit. Raises UsageError where no batch would ever go.
+    """
+    if not isinstance(policy, Dynamic):
+        return 1 if isinstance(policy, OneByOne) else policy.batch
+    most = min(policy.max_batch, policy.max_queue or policy.max_batch)
+    if 0 < policy.delay_s < math.inf:
+        return most
+    preferred = [size for size in policy.preferred_sizes if size <= most]
+    if not preferred and math.isinf(policy.delay_s):
+        raise UsageError(
+            f"a queue of at most {policy.max_queue} never fills a batch of "
+            f"{policy.preferred_sizes[0]}, which an infinite delay waits for: allow more"
+        )
+    return max(preferred, default=most)
 
 
 def largest(policy: Policy) -> int:
@@ -153,19 +188,26 @@ def _row(run: Run, load: AnyLoad, split: Split | None, slo_s: float | None) -> d
     """Return one seed's figures, its first arrivals left out."""
     first = warm_up(load)
     outcome = run.outcome[first:]
-    served = outcome == OUTCOMES.index("served")
-    if not served.any():
-        raise UsageError(f"{run.policy}: nothing was served, so there is nothing to report")
-    wait = run.wait_s[first:][served]
-    sizes = np.bincount(run.batch[run.batch >= 0])[run.batch[first:][served]]
-    arrival, finish = run.arrival_s[first:][served], run.finish_s[first:][served]
+    served = run.outcome == OUTCOMES.index("served")
+    kept = served.copy()
+    kept[:first] = False
+    if not kept.any():
+        counts = np.bincount(outcome, minlength=len(OUTCOMES)).tolist()
+        told = ", ".join(f"{n} {name}" for n, name in zip(counts, OUTCOMES, strict=True) if n)
+        raise UsageError(
+            f"nothing was served after the warm-up, so there is nothing to report: {told}"
+        )
+    sizes = np.bincount(run.batch[run.batch >= 0])[run.batch[kept]]
+    latency = run.finish_s - run.arrival_s
+    inside, span_s = window(load, run.arrival_s, run.finish_s, served)
     return {
-        **times(wait, finish - arrival, sizes, split),
-        **rates(finish - arrival, float(finish.max() - run.arrival_s[first]), slo_s),
+        **times(run.wait_s[kept], latency[kept], sizes, split),
+        **rates(latency[inside], span_s, slo_s),
         "mean_batch": run.mean_batch,
         "utilisation": run.utilisation,
         "reject_rate": float(np.isin(outcome, _codes("too_large", "queue_full")).mean()),
         "timeout_rate": float(np.isin(outcome, _codes("timed_out")).mean()),
+        "stranded_rate": float(np.isin(outcome, _codes("stranded")).mean()),
     }
 
 
@@ -189,8 +231,38 @@ def times(
     }
 
 
+def window(
+    load: AnyLoad,
+    arrival_s: NDArray[np.float64],
+    finish_s: NDArray[np.float64],
+    served: NDArray[np.bool_],
+) -> tuple[NDArray[np.bool_], float]:
+    """Return which served requests end in the span that rates are counted over, and its seconds.
+
+    From the first that ends after the first arrival past the warm-up, itself not counted, to the
+    first that ends at the last arrival or later: what waited at its begin and ends in it is served
+    in it too, the emptying at the end is no part of it, and many that end together are counted by
+    the times between. In a closed loop it begins with the first answer at the earliest, and as many
+    are counted as make every customer's turn whole, for they may all keep step. Of a trace, and
+    where that leaves nothing, it is the whole run.
+    """
+    first = warm_up(load)
+    if isinstance(load, Closed):
+        first = max(first, load.clients)
+    if not isinstance(load, Replay) and first < len(arrival_s):
+        ends = np.sort(finish_s[served])
+        last = len(ends) - 1
+        low, high = np.minimum(np.searchsorted(ends, arrival_s[[first, -1]]), last).tolist()
+        if isinstance(load, Closed):
+            high = low + (high - low) // load.clients * load.clients
+        begin, end = float(ends[low]), float(ends[high])
+        if end > begin:
+            return served & (finish_s > begin) & (finish_s <= end), end - begin
+    return served, float(finish_s[served].max() - arrival_s[0])
+
+
 def rates(latency_s: NDArray[np.float64], span_s: float, slo_s: float | None) -> dict[str, float]:
-    """Return requests served a second over ``span_s``, and those in time."""
+    """Return requests a second over ``span_s`` of those that ended in it, and those in time."""
     good = len(latency_s) if slo_s is None else int((latency_s <= slo_s).sum())
     return {"throughput_per_s": len(latency_s) / span_s, "goodput_per_s": good / span_s}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-GAPS, PHASES, PROMPT_TOKENS, NEW_TOKENS, THINKS = range(5)
+GAPS, PHASES, PROMPT_TOKENS, NEW_TOKENS, THINKS, ROUTES = range(6)
 
 
 def stream(seed: int, of: int) -> np.random.Generator:

@@ -71,7 +71,8 @@ class Service:
     """Seconds of a prefill and of a decode step; ``batch``, ``prompt_len`` and ``context`` are the
     largest that were measured, infinite where numbers were given.
 
-    ``prefill`` and ``step`` are (c0, c1, c2) and (c3, c4, c5) of the module's model.
+    ``prefill`` and ``step`` are (c0, c1, c2) and (c3, c4, c5) of the module's model. ``of`` says
+    what was measured, arm and machine; None where nobody has said it.
     """  # noqa: D205
 
     prefill: tuple[float, float, float]
@@ -81,6 +82,7 @@ class Service:
     context: float = float("inf")
     prefill_error: Error | None = None
     step_error: Error | None = None
+    of: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse times that cannot be."""
@@ -141,6 +143,7 @@ class Service:
                 },
                 prefill_error=_error(told["prefill_error"]),
                 step_error=_error(told["step_error"]),
+                of=None if told.get("of") is None else str(told["of"]),  # older files lack it
             )
         except (KeyError, TypeError, IndexError) as error:
             raise UsageError(f"not a fitted service: {error!r}") from None
@@ -155,8 +158,10 @@ class Service:
                 )
 
 
-def fit(samples: Sequence[Sample]) -> Service:
+def fit(samples: Sequence[Sample], of: str | None = None) -> Service:
     """Fit non-negative least squares of relative errors, and say how far off it is unseen.
+
+    ``of`` says what the samples were measured of.
 
     Raises UsageError for fewer shapes than the model needs.
     """
@@ -177,11 +182,12 @@ def fit(samples: Sequence[Sample]) -> Service:
         context=max(s.prompt_len + s.new_tokens for s in samples),
         prefill_error=_unseen(prefills),
         step_error=_unseen(steps),
+        of=of,
     )
 
 
-def samples(documents: Iterable[Document], arm: Mapping[str, Any]) -> list[Sample]:
-    """Return the ``ok`` cells of one arm: those whose case has these values.
+def samples(documents: Iterable[Document], arm: Mapping[str, Any]) -> tuple[str, list[Sample]]:
+    """Return the arm and machine, in words, and the ``ok`` cells whose case has these values.
 
     Raises UsageError where cells of several arms are left, naming them, or none is.
     """
@@ -201,7 +207,8 @@ def samples(documents: Iterable[Document], arm: Mapping[str, Any]) -> list[Sampl
             f"cells of {len(cases)} arms and machines: {named}; give files of one machine, and "
             f"choose by {', '.join(_ARM)}"
         )
-    return next(iter(cases.values()))
+    (((machine, *values, tp), its),) = cases.items()
+    return f"{'/'.join(map(str, values))}/tp{tp} on {machine}", its
 
 
 def _error(told: Mapping[str, Any] | None) -> Error | None:

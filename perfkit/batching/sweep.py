@@ -6,15 +6,15 @@ import csv
 import io
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perfkit.batching.continuous import TrtLlm, VllmLike
 from perfkit.batching.fleet import Fleet
-from perfkit.batching.job import Batches, Job, most_together, name, run, saturation_per_s
-from perfkit.batching.loads import Closed, Load, Replay
+from perfkit.batching.job import Batches, Job, most_together, name, run
+from perfkit.batching.loads import Closed, Load, Replay, Share
 from perfkit.batching.policies import Dynamic, OneByOne, Static
-from perfkit.errors import UsageError
+from perfkit.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,29 +38,13 @@ COLUMNS = (
     "think", "think_s", "output_tokens_per_s", "preemptions",
     *(f"wait_{q}" for q in _QUANTILES), "wait_p99_ci",
     "ttft_mean", "ttft_ci", "ttft_p90", "ttft_p95", "ttft_p999", "ttft_p99_ci",
-    "itl_mean", "itl_ci", "itl_p90", "itl_p95", "itl_p999", "itl_p99_ci", "problem",
+    "itl_mean", "itl_ci", "itl_p90", "itl_p95", "itl_p999", "itl_p99_ci", "stranded_rate",
+    "problem",
 )  # fmt: skip
 
 
 SIZES = ("policy", "max_batch", "delay_us", "rho", "size", "share")
 Row = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Share:
-    """Open arrivals like ``load``, at a share of what a policy serves at most."""
-
-    of_saturation: float
-    load: Load
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        if not 0 < self.of_saturation < math.inf:
-            raise UsageError(f"load {self.of_saturation!r}: expected a share of saturation over 0")
-
-    def of(self, saturation_per_s: float) -> Load:
-        """Return the arrivals for a policy that serves so many requests/s at most."""
-        return replace(self.load, rate_per_s=self.of_saturation * saturation_per_s)
 
 
 @dataclass(frozen=True)
@@ -111,15 +95,7 @@ def jobs(grid: Grid) -> list[Job]:
         if given is None:
             raise UsageError(f"no service times for {policy}")
         service, words = given
-        most = None
-        for load in grid.loads:
-            come: AnyLoad
-            if isinstance(load, Share):
-                most = saturation_per_s(policy, service) if most is None else most
-                come = load.of(most)
-            else:
-                come = load
-            found.append(Job(policy, come, service, words, grid.seeds, grid.slo_s))
+        found += [Job(policy, load, service, words, grid.seeds, grid.slo_s) for load in grid.loads]
     return found
 
 
@@ -128,10 +104,15 @@ def measure(job: Job) -> Done:
     start = time.perf_counter()
     try:
         found = run(job)
-    except UsageError as error:
+    except (ValueError, ArithmeticError, MemoryError, RuntimeError) as error:
+        # None of them may lose the points that are finished.
+        kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+        problem = f"{kind}{first_line(error)}"
         about = {**_policy(job.policy), **_load(job.load), "service_model": job.about}
-        return Done({**about, "stable": False, "problem": str(error)}, [], str(error))
-    per_s = job.load.requests * found.seeds / (time.perf_counter() - start)
+        return Done(
+            {**about, "stable": False, "problem": problem}, [], f"{words(job.policy)}: {problem}"
+        )
+    per_s = found.load.requests * found.seeds / (time.perf_counter() - start)
     return Done(row(found, job, per_s), sizes(found), line(found))
 
 
@@ -146,7 +127,7 @@ def line(found: Point) -> str:
     return (
         f"{words(found.policy)} at {come}: {told}"
         + ("" if math.isnan(p99.half) else f" +- {p99.half * 1e3:.2g}")
-        + ("" if found.stable else " (not steady: 98 % of saturation or more)")
+        + (" (not steady: 98 % of saturation or more)" if found.stable is False else "")
     )
 
 
@@ -178,6 +159,7 @@ def row(found: Point, job: Job, per_s: float) -> Row:
         "p99_ci": half["latency_p99"],
         "reject_rate": mean["reject_rate"],
         "timeout_rate": mean["timeout_rate"],
+        "stranded_rate": mean["stranded_rate"],
         "slo": job.slo_s,
         "goodput": mean["goodput_per_s"],
         "little_err": found.little_error,
@@ -215,8 +197,12 @@ def _policy(policy: AnyPolicy) -> Row:
     }
 
 
-def _load(load: AnyLoad) -> Row:
+def _load(load: AnyLoad | Share) -> Row:
+    if isinstance(load, Share):
+        return {**_load(load.load), "rate": None, "rho": load.of_saturation}
     told: Row = {"n": load.requests}
+    if not isinstance(load, Closed):
+        told["rate"] = load.rate_per_s
     if isinstance(load, Load):
         cvs = {"poisson": 1.0, "deterministic": 0.0, "gamma": load.cv}
         return {**told, "arrival": load.process, "cv": cvs.get(load.process)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perfkit.errors import UsageError
+from perfkit.batching.lengths import MOST_TOKENS
+from perfkit.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +47,9 @@ def read_trace(path: Path) -> Trace:
     Columns: TIMESTAMP (a time of ISO 8601; UTC where it names no zone), ContextTokens and
     GeneratedTokens, as the Azure LLM inference traces have them; or arrival_s (seconds),
     prompt_tokens and new_tokens. Others are ignored. Raises UsageError, naming file and column,
-    for what cannot be read, is missing, empty, no number, negative, or runs backwards in time, and
-    for token counts that are not whole numbers of at least 1.
+    for what cannot be read, is missing, empty, no number, negative, or runs backwards in time, for
+    rows of more fields than the header, and for token counts that are not whole numbers from 1 to
+    MOST_TOKENS.
     """
     frame = _frame(path)
     time, prompt, new = _columns(frame, path)
@@ -74,7 +77,13 @@ def _frame(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, index_col=False)
+        with warnings.catch_warnings():  # else fields over the header's are left out with a warning
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, index_col=False)
+    except pd.errors.ParserWarning:
+        raise UsageError(
+            f"{path} has rows of more fields than its header: mend one or the other"
+        ) from None
     except ImportError as error:
         raise UsageError(
             f"{path}: reading Parquet needs pyarrow: pip install 'perfkit[batching]', or give CSV"
@@ -82,8 +91,8 @@ def _frame(path: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:  # pandas' and pyarrow's own errors are ValueErrors
         kind = "Parquet" if path.suffix == ".parquet" else "CSV"
         raise UsageError(
-            f"{path} cannot be read as {kind} ({error}): expected columns {', '.join(AZURE)} or "
-            f"{', '.join(OURS)}"
+            f"{path} cannot be read as {kind} ({first_line(error)}): expected columns "
+            f"{', '.join(AZURE)} or {', '.join(OURS)}"
         ) from error
 
 
@@ -124,8 +133,8 @@ def _seconds(column: pd.Series, path: Path) -> Floats:
 
 def _tokens(column: pd.Series, path: Path) -> Tokens:
     numbers = _numbers(column)
-    wrong = ~(np.isfinite(numbers) & (numbers >= 1) & (numbers == np.floor(numbers)))
-    _refuse(wrong, column, path, "a whole number of tokens, 1 or more")
+    wrong = ~((numbers >= 1) & (numbers <= MOST_TOKENS) & (numbers == np.floor(numbers)))
+    _refuse(wrong, column, path, f"a whole number of tokens from 1 to {MOST_TOKENS}")
     return numbers.astype(np.int64)
 
 

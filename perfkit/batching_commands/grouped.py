@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from perfkit.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,6 +58,12 @@ def option(panel: str, words: str, **more: Any) -> Any:
 def given(options: Any, *names: str) -> list[str]:
     """Return those of the named options that were given."""
     return [flag(name) for name in names if getattr(options, name) is not None]
+
+
+def not_negative(name: str, value: float | None) -> None:
+    """Refuse a number that is negative or none, by the name of its option; infinity may pass."""
+    if value is not None and not value >= 0:
+        raise UsageError(f"{flag(name)} {value}: expected a number, 0 or more")
 
 
 def flag(name: str) -> str:

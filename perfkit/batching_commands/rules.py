@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from perfkit.batching_commands.grouped import flag, option
+from perfkit.batching_commands.grouped import flag, not_negative, option
 from perfkit.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -78,25 +79,34 @@ class RuleOptions:
     ] = None
 
     def build(
-        self, kinds: Sequence[str], max_batch: Sequence[int], delay_ms: Sequence[float] | None
+        self,
+        kinds: Sequence[str],
+        max_batch: Sequence[int] | None,
+        delay_ms: Sequence[float] | None,
+        *,
+        usual: Sequence[int],
     ) -> tuple[AnyPolicy, ...]:
         """Return the policies of these kinds, each with every largest batch and delay it can have.
 
-        Raises UsageError for an unknown kind, for what a policy refuses, and for an option that
-        none of the kinds has.
+        None is not given; ``usual`` are the largest batches then. Raises UsageError for an unknown
+        kind, for what a policy refuses, and for an option that none of the kinds has or that does
+        nothing without another.
         """
         from perfkit.batching.job import KINDS
 
         for kind in kinds:
             if kind not in KINDS:
                 raise UsageError(unknown("policy", kind, KINDS))
-        self._check(kinds, delay_ms)
+        self._check(kinds, max_batch, delay_ms)
         delays = delay_ms if delay_ms is not None else (0.0,)
         found: list[AnyPolicy] = []
-        for most in max_batch:
+        for most in max_batch or usual:
             for kind in kinds:
                 for delay in delays if kind == "dynamic" else (0.0,):
-                    policy = self._policy(kind, most, delay)
+                    try:
+                        policy = self._policy(kind, most, delay)
+                    except UsageError as error:
+                        raise UsageError(_as_option(str(error))) from None
                     if policy not in found:
                         found.append(policy)
         return tuple(found)
@@ -105,8 +115,14 @@ class RuleOptions:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in given.items() if value is not None}
 
-    def _check(self, kinds: Sequence[str], delay_ms: Sequence[float] | None) -> None:
-        asked = {*self._given(), *(("delay_ms",) if delay_ms is not None else ())}
+    def _check(
+        self,
+        kinds: Sequence[str],
+        max_batch: Sequence[int] | None,
+        delay_ms: Sequence[float] | None,
+    ) -> None:
+        lists = {"delay_ms": delay_ms, "max_batch": max_batch}
+        asked = {*self._given(), *(name for name, given in lists.items() if given is not None)}
         many = self.replicas is not None
         taken = set().union(*(_taken(kind, many=many) for kind in kinds))
         for name in sorted(asked - taken):
@@ -114,6 +130,18 @@ class RuleOptions:
                 f"{flag(name)} is no option of {', '.join(kinds)}"
                 f"{' in a fleet' if many else ''}: leave it out, or choose another --policy"
             )
+        for name, needed in (("timeout_action", "timeout_ms"), ("chunking", "chunk_unit")):
+            if name in asked and needed not in asked:
+                raise UsageError(f"{flag(name)} does nothing without {flag(needed)}: give that too")
+        if "at_end" in asked and "static" not in kinds and math.inf not in (delay_ms or ()):
+            raise UsageError(
+                "--at-end is of batches that may never fill, static ones or with --delay-ms inf: "
+                "leave it out"
+            )
+        for delay in delay_ms or ():
+            not_negative("delay_ms", delay)
+        if self.timeout_ms is not None and not 0 < self.timeout_ms < math.inf:
+            raise UsageError(f"--timeout-ms {self.timeout_ms}: expected a finite number over 0")
         if many and set(kinds) != {"dynamic"}:
             raise UsageError(f"a fleet is of dynamic replicas, not of {', '.join(kinds)}")
 
@@ -148,23 +176,38 @@ class RuleOptions:
         return Dynamic(most, delay_ms / 1e3, **given)
 
 
+_INTERNAL = {
+    "batch": "max_batch", "max_num_seqs": "max_batch", "max_batch_size": "max_batch",
+    "max_num_tokens": "token_budget", "tokens_per_block": "block_size",
+}  # fmt: skip
+
+
+def _as_option(problem: str) -> str:
+    """Say a policy's refusal, which begins with the name of a field, by the option's name."""
+    name, space, rest = problem.partition(" ")
+    name = _INTERNAL.get(name, name)
+    options = {"max_batch", *(field.name for field in fields(RuleOptions))}
+    return f"{flag(name) if name in options else name}{space}{rest}"
+
+
 _TAKEN = {
     "one-by-one": {"instances"},
-    "static": {"instances", "at_end", "tie"},
+    "static": {"max_batch", "instances", "at_end", "tie"},
     "dynamic": {
-        "delay_ms", "instances", "preferred", "max_queue", "timeout_ms", "timeout_action",
-        "preserve_ordering", "prefetch", "at_end", "tie",
+        "max_batch", "delay_ms", "instances", "preferred", "max_queue", "timeout_ms",
+        "timeout_action", "preserve_ordering", "prefetch", "at_end", "tie",
     },
     "vllm": {
-        "token_budget", "kv_blocks", "block_size", "chunked_prefill", "long_prefill_threshold",
+        "max_batch", "token_budget", "kv_blocks", "block_size", "chunked_prefill",
+        "long_prefill_threshold",
         "full_sequence_must_fit", "watermark_blocks", "max_model_len", "async_scheduling",
     },
-    "trtllm": {"token_budget", "kv_blocks", "block_size", "chunk_unit", "chunking"},
+    "trtllm": {"max_batch", "token_budget", "kv_blocks", "block_size", "chunk_unit", "chunking"},
 }  # fmt: skip
 
 
 def _taken(kind: str, *, many: bool) -> set[str]:
     """Return the options that a kind of policy has."""
     if many:
-        return {"delay_ms", "replicas", "routing"}
+        return {"max_batch", "delay_ms", "replicas", "routing"}
     return _TAKEN["trtllm" if kind.startswith("trtllm") else kind]

@@ -12,14 +12,13 @@ import typer
 from perfkit.batching_commands.arrivals import PROCESSES, ArrivalOptions
 from perfkit.batching_commands.grouped import grouped
 from perfkit.batching_commands.rules import RuleOptions
-from perfkit.batching_commands.timing import BatchOptions, StepOptions, services
+from perfkit.batching_commands.timing import BatchOptions, StepOptions, lengths, services
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from perfkit.batching.continuous_point import Work
     from perfkit.batching.estimate import Estimate
-    from perfkit.batching.job import AnyPolicy, Batches, Job
-    from perfkit.batching.loads import AnyLoad
+    from perfkit.batching.job import Job
+    from perfkit.batching.loads import AnyLoad, Share
     from perfkit.batching.point import Point
 
 _MOST = {"vllm": 256, "trtllm": 256}
@@ -34,6 +33,7 @@ _OTHERS = {
     "preemptions": ("preemptions a request", ""),
     "reject_rate": ("rejected", ""),
     "timeout_rate": ("timed out", ""),
+    "stranded_rate": ("never served", ""),
 }
 
 
@@ -66,43 +66,42 @@ def simulate(
 ) -> None:
     """Simulate one policy under one load: figures, each with its 95 % interval over seeds."""
     from perfkit.batching.job import Job, run
-    from perfkit.results.store import check_writable, write_whole
+    from perfkit.results.store import check_file, write_whole
 
-    most = max_batch or _MOST.get(policy.split("-")[0], 16)
-    if max_batch is not None and max_batch < 1:
-        raise UsageError(f"--max-batch {max_batch}: expected 1 or more")
-    (asked,) = rules.build([policy], [most], None if delay_ms is None else [delay_ms])
+    if json_file is not None:
+        check_file(json_file)
+    (asked,) = rules.build(
+        [policy],
+        None if max_batch is None else [max_batch],
+        None if delay_ms is None else [delay_ms],
+        usual=[_MOST.get(policy.split("-")[0], 16)],
+    )
     times, words = next(one for one in services(batch, step, [asked]) if one is not None)
     arrivals.check(
         {
             "rate": (rate, PROCESSES),
             "load": (load, PROCESSES),
             "clients": (clients, ("closed",)),
+            **lengths(batch, step),
         }
     )
-    come = _load(arrivals, asked, times, (rate, load, clients))
+    come = _load(arrivals, rate, load, clients)
     job = Job(asked, come, times, words, seeds, None if slo_ms is None else slo_ms / 1e3)
-    if json_file is not None:
-        check_writable(json_file.parent)
     found = run(job)
     for line in table(found, job):
         typer.echo(line)
     if json_file is not None:
-        write_whole(json_file, json.dumps(to_json(found, job), indent=1) + "\n")
+        text = json.dumps(to_json(found, job), indent=1, allow_nan=False)
+        write_whole(json_file, text + "\n")
         typer.echo(json_file)
 
 
 def _load(
-    arrivals: ArrivalOptions,
-    policy: AnyPolicy,
-    service: Batches | Work,
-    given: tuple[float | None, float | None, int | None],
-) -> AnyLoad:
-    """Return what comes; ``given`` are rate, share of saturation and clients."""
-    from perfkit.batching.job import saturation_per_s
-    from perfkit.batching.sweep import Share
+    arrivals: ArrivalOptions, rate: float | None, share: float | None, clients: int | None
+) -> AnyLoad | Share:
+    """Return what comes."""
+    from perfkit.batching.loads import Share
 
-    rate, share, clients = given
     if arrivals.arrival == "trace":
         return arrivals.replay()
     if arrivals.arrival == "closed":
@@ -113,8 +112,7 @@ def _load(
         raise UsageError("--rate and --load both say the rate: expected one of them")
     if rate is not None:
         return arrivals.open(rate)
-    like = Share(_LOAD if share is None else share, arrivals.open(1.0))
-    return like.of(saturation_per_s(policy, service))
+    return Share(_LOAD if share is None else share, arrivals.open(1.0))
 
 
 def table(found: Point, job: Job) -> list[str]:
@@ -126,19 +124,22 @@ def table(found: Point, job: Job) -> list[str]:
 
     columns = ("mean", *QUANTILES)
     heads = ("mean", "p50", "p90", "p95", "p99", "p99.9")
-    lines = [*_heading(found, job), "", f"{'ms':<10}" + "".join(f"{head:>20}" for head in heads)]
+    rows = {"ms": list(heads)}
     for figure, shown in _TIMES.items():
-        cells = (_cell(found.figures[f"{figure}_{column}"], 1e3) for column in columns)
-        lines.append(f"{shown:<10}" + "".join(f"{cell:>20}" for cell in cells))
+        rows[shown] = [_cell(found.figures[f"{figure}_{column}"], 1e3) for column in columns]
+    width = 2 + max(18, *(len(cell) for cells in rows.values() for cell in cells))
+    lines = [*_heading(found, job), ""]
+    for shown, cells in rows.items():
+        lines.append(f"{shown:<10}" + "".join(f"{cell:>{width}}" for cell in cells))
     lines.append("")
     for figure, (shown, unit) in _OTHERS.items():
         if figure in found.figures:
             lines.append(f"{shown:<24}{_cell(found.figures[figure])}{unit}")
     exact = "" if found.theory_wait_s is None else f"exact {found.theory_wait_s * 1e3:.4g} ms; "
-    steady = "steady" if found.stable else "NOT STEADY: figures grow with the run"
+    steady = {True: "; steady", False: "; NOT STEADY: figures grow with the run", None: ""}
     lines += [
         f"{'mean wait':<24}{exact}Little's law off by {found.little_error:.1g}",
-        f"{'saturation':<24}{found.saturation_per_s:.4g}/s; {steady}",
+        f"{'saturation':<24}{found.saturation_per_s:.4g}/s{steady[found.stable]}",
     ]
     return lines
 
@@ -189,7 +190,7 @@ def to_json(found: Point, job: Job) -> dict[str, Any]:
     return {
         "policy": name(found.policy),
         "described": repr(found.policy),
-        **{key: about.get(key) for key in kept},
+        **{key: _number(about.get(key)) for key in kept},
         "rate_per_s": _number(found.rate_per_s),
         "service_model": job.about,
         "seeds": found.seeds,
@@ -206,5 +207,5 @@ def to_json(found: Point, job: Job) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

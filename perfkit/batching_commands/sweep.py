@@ -10,15 +10,15 @@ import typer
 from perfkit.batching_commands.arrivals import PROCESSES, ArrivalOptions
 from perfkit.batching_commands.grouped import grouped
 from perfkit.batching_commands.rules import RuleOptions
-from perfkit.batching_commands.timing import BatchOptions, StepOptions, services
+from perfkit.batching_commands.timing import BatchOptions, StepOptions, lengths, services
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.batching.job import AnyPolicy, Job
-    from perfkit.batching.loads import Closed, Replay
-    from perfkit.batching.sweep import Done, Share
+    from perfkit.batching.loads import Closed, Replay, Share
+    from perfkit.batching.sweep import Done
     from perfkit.batching_commands.parallel import Transport
 
 BATCHES, DELAYS_MS, LOADS = (4, 16, 64), (0.0, 20.0, 50.0), (0.2, 0.5, 0.8, 0.95)
@@ -54,14 +54,24 @@ def sweep(
 ) -> None:
     """Simulate policies over loads, delays and batches: a table and pictures."""
     from perfkit.batching import sweep as sweeping
-    from perfkit.results.store import check_writable
+    from perfkit.results.store import check_file, check_writable
 
-    policies = _policies(rules, policy, tuple(max_batch or BATCHES), delay_ms)
+    check_file(output)
+    check_file(_beside(output))
+    # The folder of pictures is made for pictures alone: what it will be made in is asked.
+    check_writable(next(place for place in (plots, *plots.parents) if place.exists()))
+    policies = _policies(rules, policy, max_batch, delay_ms)
     batches, work = services(batch, step, policies)
+    arrivals.check(
+        {
+            "load": (load, PROCESSES),
+            "clients": (clients, ("closed",)),
+            **lengths(batch, step),
+        }
+    )
     loads = _loads(arrivals, load, clients)
     slo_s = None if slo_ms is None else slo_ms / 1e3
     points = sweeping.jobs(sweeping.Grid(policies, loads, batches, work, seeds, slo_s))
-    check_writable(output.parent)
     done = _measured(points, jobs, cast("Transport", transport))
     if done and all(one.row.get("problem") for one in done):
         raise UsageError(f"no point could be simulated; the first: {done[0].row['problem']}")
@@ -71,7 +81,7 @@ def sweep(
 def _policies(
     rules: RuleOptions,
     kinds: Sequence[str] | None,
-    batches: Sequence[int],
+    max_batch: Sequence[int] | None,
     delay_ms: Sequence[float] | None,
 ) -> tuple[AnyPolicy, ...]:
     if kinds is None and rules.replicas is not None:
@@ -79,15 +89,14 @@ def _policies(
     kinds = kinds or _KINDS
     if delay_ms is None and "dynamic" in kinds:
         delay_ms = DELAYS_MS
-    return rules.build(kinds, batches, delay_ms)
+    return rules.build(kinds, max_batch, delay_ms, usual=BATCHES)
 
 
 def _loads(
     arrivals: ArrivalOptions, load: Sequence[float] | None, clients: Sequence[int] | None
 ) -> tuple[Share | Closed | Replay, ...]:
-    from perfkit.batching.sweep import Share
+    from perfkit.batching.loads import Share
 
-    arrivals.check({"load": (load, PROCESSES), "clients": (clients, ("closed",))})
     if arrivals.arrival == "trace":
         return (arrivals.replay(),)
     if arrivals.arrival == "closed":
@@ -113,6 +122,11 @@ def _measured(points: Sequence[Job], processes: int | None, transport: Transport
     return [found[place] for place in sorted(found)]
 
 
+def _beside(output: Path) -> Path:
+    """Return where the batch sizes are written."""
+    return output.with_name(f"{output.stem}_sizes.csv")
+
+
 def _write(done: Sequence[Done], output: Path, plots: Path, *, whole: bool) -> None:
     from perfkit.batching.sweep import SIZES, table
     from perfkit.reporting import batching as pictures
@@ -121,7 +135,7 @@ def _write(done: Sequence[Done], output: Path, plots: Path, *, whole: bool) -> N
 
     if not done:
         raise typer.Exit(130)
-    beside = output.with_name(f"{output.stem}_sizes.csv")
+    beside = _beside(output)
     write_whole(output, table([one.row for one in done]))
     write_whole(beside, table([size for one in done for size in one.sizes], SIZES))
     typer.echo(f"{output}\n{beside}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from perfkit.batching_commands.grouped import given, option
+from perfkit.batching_commands.arrivals import PROCESSES
+from perfkit.batching_commands.grouped import given, not_negative, option
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from perfkit.batching.service import Service
 
 _LENGTHS, _STEPS = "Whole batches: service times, and lengths", "Continuous batching: steps"
+_MOST_BATCH = 65_536  # the table of service times has a row a size
 _STEP_TIME = (12.9, 40.0, 0.0, 73.0)  # as the fields of StepOptions; a recorded vLLM run
 
 
@@ -35,12 +37,37 @@ class BatchOptions:
     each_ms: Annotated[
         float | None, option(_LENGTHS, ".. this for each request in it, in ms (0.8).")
     ] = None
-    prompt: Annotated[int, option(_LENGTHS, "Prompt tokens; their mean with --prompt-cv.")] = 512
-    new: Annotated[int, option(_LENGTHS, "New tokens; their mean with --new-cv.")] = 128
+    prompt: Annotated[
+        int | None, option(_LENGTHS, "Prompt tokens, or their mean with --prompt-cv; 512.")
+    ] = None
+    new: Annotated[
+        int | None, option(_LENGTHS, "New tokens, or their mean with --new-cv; 128.")
+    ] = None
 
     def given(self) -> list[str]:
         """Return the options of batches that were given."""
         return given(self, "service", "base_ms", "each_ms")
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Return prompt and new tokens. Raises UsageError for fewer than one, and for too many."""
+        from perfkit.batching.lengths import MOST_TOKENS
+
+        prompt = 512 if self.prompt is None else self.prompt
+        new = 128 if self.new is None else self.new
+        for name, tokens in (("--prompt", prompt), ("--new", new)):
+            if not 1 <= tokens <= MOST_TOKENS:
+                raise UsageError(f"{name} {tokens}: expected from 1 to {MOST_TOKENS} tokens")
+        return prompt, new
+
+    def check_lengths(self) -> None:
+        """Refuse lengths that no time depends on."""
+        lengths = given(self, "prompt", "new")
+        if lengths and self.service is None:
+            raise UsageError(
+                f"{' and '.join(lengths)}: without --service FIT.json a batch's time knows no "
+                "lengths: leave them out, or give a fit"
+            )
 
     def batches(self, most: int) -> tuple[Batches, str]:
         """Return the seconds of batches up to ``most``, and what they are in words."""
@@ -48,14 +75,15 @@ class BatchOptions:
 
         from perfkit.batching.job import Batches
 
-        for name, tokens in (("--prompt", self.prompt), ("--new", self.new)):
-            if tokens < 1:
-                raise UsageError(f"{name} {tokens}: expected 1 token or more")
+        if most > _MOST_BATCH:
+            raise UsageError(f"--max-batch {most}: expected at most {_MOST_BATCH} in a whole batch")
+        prompt, new = self.tokens
         if self.service is not None:
             if len(self.given()) > 1:
                 raise UsageError(f"{' and '.join(self.given())} both say how long a batch takes")
-            fitted, shape = _fitted(self.service), (most, self.prompt, self.new)
-            about = f"{self.service}, prompt {self.prompt}, new {self.new}"
+            fitted, shape = _fitted(self.service), (most, prompt, new)
+            of = f" ({fitted.of})" if fitted.of else ""
+            about = f"{self.service}{of}, prompt {prompt}, new {new}"
             return Batches(fitted.table(*shape), fitted.split(*shape)), about
         base = 12.0 if self.base_ms is None else self.base_ms
         each = 0.8 if self.each_ms is None else self.each_ms
@@ -102,6 +130,8 @@ class StepOptions:
             usual if one is None else one for one, usual in zip(named, _STEP_TIME, strict=True)
         )
         step_ms, token_us, seq_us, context_ns = numbers
+        for name in ("step_ms", "token_us", "seq_us", "context_ns"):
+            not_negative(name, getattr(self, name))
         if not (step_ms or token_us or seq_us or context_ns):
             raise UsageError("a step that takes no time at all has no queue to simulate")
         told = (
@@ -135,11 +165,28 @@ def services(batch: BatchOptions, step: StepOptions, policies: Sequence[AnyPolic
             f"{', '.join(batch.given())}: of whole batches alone; continuous batching takes "
             "--step-ms, --token-us, --seq-us and --context-ns"
         )
+    if not any(stepping):
+        batch.check_lengths()
     most = max(map(most_together, policies))
     return (
         None if all(stepping) else batch.batches(most),
-        step.work(batch.prompt, batch.new) if any(stepping) else None,
+        step.work(*batch.tokens) if any(stepping) else None,
     )
+
+
+def lengths(batch: BatchOptions, step: StepOptions) -> dict[str, tuple[object, tuple[str, ...]]]:
+    """Return the options of lengths with the arrivals that they are of: a trace brings its own.
+
+    A fit has the lengths of whole batches, which do not take the trace's.
+    """
+    drawn = (*PROCESSES, "closed")
+    fixed = batch if batch.service is None else BatchOptions()
+    return {
+        "prompt": (fixed.prompt, drawn),
+        "new": (fixed.new, drawn),
+        "prompt-cv": (step.prompt_cv, drawn),
+        "new-cv": (step.new_cv, drawn),
+    }
 
 
 def _fitted(path: Path) -> Service:

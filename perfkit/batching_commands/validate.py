@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perfkit.batching_commands.grouped import flag
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Device
 
@@ -23,6 +24,7 @@ _INTERRUPTED = 130
 
 
 def validate(
+    context: typer.Context,
     case: Annotated[
         str | None,
         typer.Argument(help="As torch-eager/llama-tiny/fp32/fmha/b4/p32/n8/tp1; b is the largest."),
@@ -69,6 +71,16 @@ def validate(
     if from_ is not None:
         if case is not None:
             raise UsageError(f"--from {from_}: measures nothing, so expected no case")
+        sources = {name: context.get_parameter_source(name) for name in context.params}
+        given = (
+            name for name, source in sources.items() if source and source.name == "COMMANDLINE"
+        )
+        others = [flag(name) for name in given if name != "from_"]
+        if others:
+            raise UsageError(
+                f"--from {from_}: measures nothing, and the file says all else: leave out "
+                f"{', '.join(others)}"
+            )
         document, setup = files.read(from_)
         _predict(from_, document, setup)
         return
@@ -136,6 +148,8 @@ def _case(text: str, max_batch: int | None, policy: str, device: str) -> Case:
 
     case = Case.parse(text)
     if policy == "one-by-one":
+        if max_batch is not None:
+            raise UsageError("--max-batch is no option of one-by-one: leave it out")
         case = case.but(batch=1)
     elif max_batch is not None:
         case = case.but(batch=max_batch)

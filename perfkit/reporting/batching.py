@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
 from perfkit.reporting.drawing import FAINT, INK, WIDTH_IN, tidy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -18,6 +21,7 @@ _NEEDED = {"policy", "max_batch", "delay_us", "rate", "rho", "lat_p99", "p99_ci"
 _SIZES = {"policy", "max_batch", "delay_us", "rho", "size", "share"}
 # Okabe and Ito's colours, which colour-blind people tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+_DASHES = ("-", "--", ":", "-.")
 _MS = 1e3
 
 
@@ -67,20 +71,29 @@ def latency(frame: pd.DataFrame) -> Figure:
 
     Hollow marks: 98 % of saturation or more, where the figure grows with the run.
     """
-    batches = sorted(frame.loc[frame["policy"] != "one-by-one", "max_batch"].unique())
+    batches = sorted(frame.loc[frame["policy"] != "one-by-one", "max_batch"].unique()) or [1]
+    styles = _styles([label for label, _ in _lines(frame)])
     figure = _figure("p99 latency over the rate of requests", 3.6, frame)
     panels = figure.subplots(1, len(batches), squeeze=False, sharey=True)[0]
     shown: dict[str, Any] = {}
     for axes, most in zip(panels, batches, strict=True):
         tidy(axes, "both")
         mine = frame[(frame["max_batch"] == most) | (frame["policy"] == "one-by-one")]
-        for colour, (label, line) in zip(_COLOURS, _lines(mine), strict=False):
+        for label, line in _lines(mine):
+            colour, dashes = styles[label]
             p99, half = line["lat_p99"] * _MS, line["p99_ci"] * _MS
             drawn = axes.errorbar(
-                line["rate"], p99, yerr=half, color=colour, linewidth=1.2, capsize=2, zorder=2
+                line["rate"],
+                p99,
+                yerr=half,
+                color=colour,
+                linestyle=dashes,
+                linewidth=1.2,
+                capsize=2,
+                zorder=2,
             )
             for steady, face in ((True, colour), (False, "white")):
-                some = line["stable"] == steady
+                some = line["stable"].ne(False) == steady  # nothing is said of a trace
                 axes.plot(line["rate"][some], p99[some], "o", color=colour, markerfacecolor=face,
                           markersize=4, zorder=3)  # fmt: skip
             shown.setdefault(label, drawn)
@@ -141,25 +154,34 @@ def histogram(frame: pd.DataFrame, batches: pd.DataFrame) -> Figure:
     most = mine["max_batch"].max()
     mine = mine[mine["max_batch"] == most]
     loads = sorted(mine["rho"].round(3).unique())
+    styles = _styles(sorted(mine["delay_us"].unique()))
     figure = _figure(f"How many requests a batch of at most {most} holds", 3.4, frame)
     panels = figure.subplots(1, len(loads), squeeze=False, sharey=True)[0]
     shown: dict[str, Any] = {}
     for axes, load in zip(panels, loads, strict=True):
         tidy(axes, "y")
         some = mine[mine["rho"].round(3) == load]
-        for colour, (delay, line) in zip(_COLOURS, some.groupby("delay_us"), strict=False):
+        for delay, line in some.groupby("delay_us"):
+            colour, dashes = styles[delay]
             (drawn,) = axes.step(
-                line["size"], line["share"] * 100, where="mid", color=colour, linewidth=1.2
-            )
+                line["size"], line["share"] * 100, where="mid", color=colour, linestyle=dashes,
+                linewidth=1.2,
+            )  # fmt: skip
             shown.setdefault(f"delay {delay / 1e3:g} ms", drawn)
         axes.set_title(f"{load:.0%} of saturation", fontsize=10, loc="left", color=INK)
         axes.set_xlabel("requests in a batch", fontsize=8)
     panels[0].set_ylabel("share of batches (%)", fontsize=8)
     figure.legend(
-        shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), fontsize=8,
-        frameon=False,
+        shown.values(), shown.keys(), loc="outside lower center", ncols=min(6, len(shown)),
+        fontsize=8, frameon=False,
     )  # fmt: skip
     return figure
+
+
+def _styles(lines: Sequence[Any]) -> dict[Any, tuple[str, str]]:
+    """Return a colour and dashes for each line; dashes tell lines of one colour apart."""
+    looks = itertools.cycle((colour, dash) for dash in _DASHES for colour in _COLOURS)
+    return dict(zip(dict.fromkeys(lines), looks, strict=False))
 
 
 def _lines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -182,5 +204,6 @@ def _figure(what: str, height_in: float, frame: pd.DataFrame) -> Figure:
     models = frame["service_model"].unique()
     service = models[0] if len(models) == 1 else "several models, see the table"
     about = f"{come.get(arrival, f'{arrival} arrivals')}  |  service: {service}  |  simulated"
-    figure.suptitle(f"{what}\n{about}", fontsize=12, color=INK)
+    lines = [what, *textwrap.wrap(about, 110)]  # else a fit's arm and machine run over the edges
+    figure.suptitle("\n".join(lines), fontsize=12, color=INK)
     return figure

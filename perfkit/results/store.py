@@ -128,6 +128,13 @@ def check_writable(folder: Path, room_bytes: int = 0) -> None:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 
 
+def check_file(path: Path) -> None:
+    """Raise UsageError when a file cannot be written at ``path``. Asked before anything is done."""
+    if path.is_dir():
+        raise UsageError(f"cannot write to {path}: it is a folder; expected the name of a file")
+    check_writable(path.parent)
+
+
 def _write_all(stream: FileIO, data: bytes) -> None:
     if stream.write(data) < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

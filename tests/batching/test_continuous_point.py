@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from perfkit.batching.continuous import StepTime, TrtLlm, VllmLike
+from perfkit.batching.continuous import CAPACITY, StepTime, TrtLlm, VllmLike
 from perfkit.batching.continuous_point import Work, point, saturation_per_s
 from perfkit.batching.loads import Closed, Length, Load, Replay
 from perfkit.batching.traces import Trace
@@ -41,6 +41,31 @@ def test_a_full_house_is_served_at_its_seats_over_its_steps() -> None:
     loop = point(ROOMY, Closed(16, 4_000), SECOND, seeds=2)
     assert loop.rate_per_s == pytest.approx(8 / 3, rel=0.01)
     assert loop.stable
+
+
+@pytest.mark.parametrize("capacity", [None, *CAPACITY])
+def test_houses_that_end_together_are_counted_by_their_intervals(capacity: str | None) -> None:
+    """All prompts in one step, then 49 more: sixteen requests every fifty seconds."""
+    policy = VllmLike(16, 64, 99) if capacity is None else TrtLlm(capacity, 16, 64, 99)
+    work = Work(StepTime(1.0), Length(4), Length(50))
+    assert saturation_per_s(policy, None, work) == pytest.approx(16 / 50)
+    loop = point(policy, Closed(64, 1_000), work)
+    assert loop.rate_per_s == pytest.approx(16 / 50)
+    assert loop.seeds == 1
+
+
+def test_customers_in_step_are_counted_by_whole_turns() -> None:
+    """Their prefills come one after another, and then all decode: short loops are right too."""
+    work = Work(StepTime(1.0), Length(40), Length(51))
+    rates = [point(VllmLike(30, 64, 9_999), Closed(30, n), work).rate_per_s for n in (120, 3_000)]
+    assert rates[0] == pytest.approx(rates[1], rel=0.01)
+
+
+def test_saturation_of_few_seats_is_of_many_lengths() -> None:
+    work = Work(StepTime(1.0), Length(4, 0.5), Length(50, 0.5))
+    policy = VllmLike(4, 64, 9_999)
+    loop = point(policy, Closed(16, 8_000), work, seeds=4)
+    assert saturation_per_s(policy, None, work) == pytest.approx(loop.rate_per_s, rel=0.015)
 
 
 def test_saturation_is_what_an_overload_gets() -> None:

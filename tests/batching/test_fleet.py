@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perfkit.batching import seeds
 from perfkit.batching.fleet import Fleet, simulate
 
 ONE = [0.0, 1.0]
@@ -29,6 +30,19 @@ def test_whoever_waits_past_the_delay_goes_when_the_server_is_free() -> None:
     found = simulate(fleet, np.array([0.0, 2.0, 3.0, 10.0]), [0.0, 9.0, 9.0, 9.0, 9.0, 9, 9, 9, 9])
     # The first goes at 1 and ends at 10, where the arrival of that instant joins those of 2 and 3.
     assert found.dispatch_s.tolist() == [1.0, 10.0, 10.0, 10.0]
+
+
+def test_routes_are_drawn_from_a_stream_of_their_own() -> None:
+    """Else a burst's phases would say where its requests go."""
+    times, streams = np.arange(1.0, 9.0), range(seeds.ROUTES + 1)
+    found = simulate(Fleet(100, "random", 1, 0.0), times, ONE, seed=3).replica.tolist()
+    same = [
+        of
+        for of in streams
+        if seeds.stream(3, of).integers(0, 100, (8, 1), dtype=np.int32)[:, 0].tolist() == found
+    ]
+    assert same == [seeds.ROUTES]
+    assert seeds.ROUTES not in (seeds.GAPS, seeds.PHASES, seeds.THINKS)
 
 
 def test_round_robin_takes_turns_and_the_shortest_line_is_joined() -> None:

@@ -61,6 +61,8 @@ def test_a_trace_is_run_again_only_where_routing_draws() -> None:
     assert once.seeds == 1
     assert math.isnan(once.figures["wait_mean"].half)
     assert point(Fleet(2, "random", 1, 0.0), Replay(trace, "t"), TAU, seeds=3).seeds == 3
+    clock = Load("deterministic", 1.0, 100)
+    assert point(Fleet(2, "shortest", 1, 0.0), clock, TAU, seeds=3).seeds == 1
 
 
 def test_a_closed_loop_is_refused() -> None:

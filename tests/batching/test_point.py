@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from perfkit.batching.policies import Dynamic, OneByOne, Static
 from perfkit.batching.service import Split
 from perfkit.batching.traces import Trace
 from perfkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from perfkit.batching.policies import AtEnd, Policy
 
 # 12 ms and 0.8 ms a request.
 TAU = np.array([0.0, *(0.012 + 0.0008 * b for b in range(1, 65))])
@@ -53,7 +57,8 @@ def test_figures_of_a_clock_by_hand() -> None:
     assert figures["mean_batch"] == 1.0
     assert figures["reject_rate"] == figures["timeout_rate"] == 0.0
     assert figures["goodput_per_s"] == pytest.approx(1.0, rel=0.01)
-    assert found.batch_sizes.tolist() == [0, 2000, 0, 0, 0]
+    assert found.batch_sizes.tolist() == [0, 200, 0, 0, 0]
+    assert found.seeds == 1  # nothing is drawn
     late = point(
         Dynamic(4), Load("deterministic", 1.0, 200), np.array([0, 0.5, 1, 1, 1.0]), slo_s=0.4
     )
@@ -128,8 +133,80 @@ def test_a_trace_is_run_once_and_whole() -> None:
     trace = Trace(np.array([0.0, 0.0, 3.0]), np.ones(3, np.int64), np.ones(3, np.int64), 1)
     found = point(OneByOne(), Replay(trace, "mine"), np.array([0.0, 1.0]), seeds=10)
     assert found.seeds == 1
+    assert found.stable is None
     assert found.figures["wait_mean"].mean == pytest.approx(1 / 3)
     assert math.isnan(found.figures["wait_mean"].half)
     assert found.load.requests == 3
     assert found.batch_sizes is not None
     assert found.batch_sizes.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("policy", "size"),
+    [
+        (Dynamic(16, preferred=(2, 4)), 4),  # rule 2: the best size goes at once
+        (Dynamic(16, 0.001, preferred=(4,)), 16),  # past the delay all that wait go
+        (Dynamic(16, math.inf, preferred=(4,)), 4),
+        (Dynamic(16, preferred=(4,), prefetch=True), 4),
+        (Dynamic(16, 0.02, preferred=(2, 7), prefetch=True, instances=4), 16),
+        (Dynamic(16, prefetch=True), 16),
+        (Dynamic(16, max_queue=5), 5),
+        (Dynamic(16, preferred=(4, 8), max_queue=5), 4),
+        (Dynamic(16, preferred=(8,), max_queue=5), 5),
+        (Static(3, 2), 3),
+        (OneByOne(instances=2), 1),
+    ],
+)
+def test_saturation_is_what_a_crowd_is_served_at(policy: Policy, size: int) -> None:
+    most = saturation_per_s(policy, TAU)
+    assert most == pytest.approx(policy.instances * size / TAU[size], rel=0.01)
+    crowd = point(policy, Load("deterministic", 5 * most, 20_000), TAU)
+    assert crowd.figures["throughput_per_s"].mean == pytest.approx(most, rel=0.01)
+
+
+def test_when_nothing_is_served_it_says_what_became_of_all() -> None:
+    with pytest.raises(UsageError, match=r"nothing was served .*: 190 stranded"):
+        point(Static(64 * 4, at_end="strand"), Load("poisson", 9.0, 200), np.ones(257), seeds=2)
+
+
+def test_a_batch_that_never_fills_has_no_saturation() -> None:
+    with pytest.raises(UsageError, match="at most 3 never fills a batch of 4"):
+        saturation_per_s(Dynamic(4, math.inf, max_queue=3), TAU)
+
+
+@pytest.mark.parametrize(
+    ("limits", "steady"),
+    [({"max_queue": 5}, True), ({"timeout_s": 0.005}, True), ({}, False),
+     ({"timeout_s": 0.005, "timeout_action": "delay"}, False)],
+)  # fmt: skip
+def test_a_queue_that_refuses_is_steady_under_any_load(
+    limits: dict[str, Any], steady: bool
+) -> None:
+    found = point(Dynamic(16, **limits), Load("poisson", 1_500.0, 2_000), TAU, seeds=2)
+    assert found.stable is steady
+
+
+@pytest.mark.parametrize("requests", [200, 1_000])
+def test_a_server_without_rest_serves_one_after_another(requests: int) -> None:
+    """Whatever the warm-up has left is served in the span too: 1 / 12.8 ms."""
+    for load in (Closed(64, requests), Load("deterministic", 120.0, requests)):
+        served = point(OneByOne(), load, TAU).figures["throughput_per_s"]
+        assert served.mean == pytest.approx(1 / 0.0128, rel=0.01)
+        assert math.isnan(served.half)
+
+
+@pytest.mark.parametrize("at_end", ["flush", "strand"])
+def test_few_large_batches_are_counted_by_the_times_between_them(at_end: AtEnd) -> None:
+    """A request a second; batches of 300 end at 301, 601 and 901, and the rest at 1001 or never."""
+    policy = Static(300, at_end=at_end)
+    found = point(policy, Load("deterministic", 1.0, 1_000), np.ones(301))
+    assert found.figures["throughput_per_s"].mean == pytest.approx(1.0)
+
+
+def test_loads_say_whether_a_seed_changes_them() -> None:
+    drawn = [Load("poisson", 1.0, 100), Load("gamma", 1.0, 100, 2.0), Closed(2, 100, 1.0)]
+    fixed = [
+        Load("deterministic", 1.0, 100), Load("gamma", 1.0, 100, 0.0), Closed(2, 100),
+        Closed(2, 100, 1.0, "fixed"),
+    ]  # fmt: skip
+    assert [load.drawn for load in (*drawn, *fixed)] == [True] * 3 + [False] * 4

@@ -53,8 +53,11 @@ def test_no_coefficient_is_negative_and_errors_are_those_of_unseen_cells() -> No
 
 
 def test_a_fit_is_written_and_read_back() -> None:
-    found = fit(GRID)
-    assert Service.from_json(json.loads(json.dumps(found.to_json()))) == found
+    found = fit(GRID, "an arm on a machine")
+    told = json.loads(json.dumps(found.to_json()))
+    assert Service.from_json(told) == found
+    del told["of"]
+    assert Service.from_json(told).of is None  # a file of before
     given = Service(PREFILL, STEP)
     assert Service.from_json(json.loads(json.dumps(given.to_json()))) == given
     with pytest.raises(ValueError, match="not a fitted service: KeyError"):
@@ -100,7 +103,9 @@ def test_samples_are_the_ok_cells_of_one_arm() -> None:
         cell(batch=32, verdict="oom"),
     )
     arm = {"backend": "torch-eager"}
-    assert [one.batch for one in samples([made_of], arm)] == [1, 8]
+    of, found = samples([made_of], arm)
+    assert of == "torch-eager/llama2-7b/bf16/fmha/tp1 on h200"
+    assert [one.batch for one in found] == [1, 8]
     with pytest.raises(
         UsageError, match=r"cells of 2 arms and machines: .*torch-compile.*choose by"
     ):

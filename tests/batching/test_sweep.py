@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from perfkit.batching import sweep
-from perfkit.batching.continuous import StepTime, TrtLlm, VllmLike
+from perfkit.batching.continuous import NoProgressError, StepTime, TrtLlm, VllmLike
 from perfkit.batching.continuous_point import Work
 from perfkit.batching.fleet import Fleet
 from perfkit.batching.job import Batches, Job, most_together, name
-from perfkit.batching.loads import Closed, Length, Load, Replay
+from perfkit.batching.loads import Closed, Length, Load, Replay, Share
 from perfkit.batching.policies import Dynamic, OneByOne, Static
 from perfkit.batching.service import Split
-from perfkit.batching.sweep import Grid, Share
+from perfkit.batching.sweep import Grid
 from perfkit.batching.traces import Trace
 from perfkit.errors import UsageError
 
@@ -45,8 +45,7 @@ def test_a_grid_is_every_policy_at_every_load() -> None:
     points = sweep.jobs(GRID)
     assert len(points) == 8
     assert points[2].policy == points[3].policy == Static(8)
-    assert isinstance(points[2].load, Load)
-    assert points[2].load.rate_per_s == pytest.approx(0.3 * 8 / TAU[8])
+    assert sweep.measure(points[2]).row["rate"] == pytest.approx(0.3 * 8 / TAU[8])
 
 
 def test_every_point_is_a_row_of_the_table_with_theory_where_there_is_one() -> None:
@@ -115,6 +114,33 @@ def test_what_cannot_be_simulated_is_a_row_that_says_why() -> None:
     assert (never["policy"], never["max_batch"], never["clients"]) == ("static", "8", "5")
     assert never["stable"] == "False"
     assert never["lat_p99"] == works["problem"] == ""
+
+
+def test_problems_of_open_loads_are_told_apart_and_lose_no_other() -> None:
+    """Two blocks hold no request of 64 tokens; saturation, and so the rate, is then unknown."""
+    loads = (Share(0.3, LIKE), Share(0.9, LIKE), LIKE)
+    read = rows(Grid((VllmLike(8, 256, 2), Dynamic(8)), loads, BATCHES, WORK, seeds=2))
+    assert ["too large" in row["problem"] for row in read] == [True] * 3 + [False] * 3
+    assert [(row["rate"], row["rho"]) for row in read[:3]] == [
+        ("", "0.3"),
+        ("", "0.9"),
+        ("1.0", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OverflowError("too\nlarge"), NoProgressError("x")]
+)
+def test_whatever_fails_in_a_point_is_its_row(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: Job) -> None:
+        raise error
+
+    monkeypatch.setattr(sweep, "run", fail)
+    (row, *_) = rows(GRID)
+    assert row["problem"].startswith(f"{type(error).__name__}: ")
+    assert "\n" not in row["problem"]
 
 
 def test_a_policy_without_its_service_times_is_refused() -> None:

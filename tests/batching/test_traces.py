@@ -90,13 +90,13 @@ def test_a_header_alone_is_no_trace(tmp_path: Path) -> None:
     assert "columns and no rows" in refused(tmp_path, OURS)
 
 
-@pytest.mark.parametrize("bad", ["-1", "", "nan", "inf", "0", "1.5", "many"])
+@pytest.mark.parametrize("bad", ["-1", "", "nan", "inf", "0", "1.5", "many", "1e300", "10000001"])
 def test_bad_token_counts_name_column_and_row(tmp_path: Path, bad: str) -> None:
     for row, column in ((f"1,{bad},1", "prompt_tokens"), (f"1,1,{bad}", "new_tokens")):
         said = refused(tmp_path, f"{OURS}0,1,1\n{row}\n")
         assert f"column {column} has" in said
         assert "row 2 " in said
-        assert "expected a whole number of tokens, 1 or more" in said
+        assert "expected a whole number of tokens from 1 to 10000000" in said
 
 
 @pytest.mark.parametrize("bad", ["-1", "", "nan", "inf", "soon"])
@@ -117,6 +117,21 @@ def test_bare_numbers_are_no_timestamps(tmp_path: Path) -> None:
     said = refused(tmp_path, "TIMESTAMP,ContextTokens,GeneratedTokens\n1700000000,1,1\n")
     assert "column TIMESTAMP has" in said
     assert "expected a date and time" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("0,1,1,9\n1,1,1,9\n", "rows of more fields than its header"),
+        ("0,1,1\n1,1,1,9\n", "cannot be read as CSV"),
+    ],
+)
+def test_a_row_of_more_fields_than_the_header_is_refused_in_a_line(
+    tmp_path: Path, rows: str, words: str
+) -> None:
+    said = refused(tmp_path, OURS + rows)
+    assert words in said
+    assert "\n" not in said
 
 
 def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from perfkit.batching.estimate import Estimate
+from perfkit.batching.job import Batches, Job, run
+from perfkit.batching.loads import Load
+from perfkit.batching.policies import OneByOne
+from perfkit.batching_commands.simulate import table
 from tests.batching_commands.here import perfkit
 
 if TYPE_CHECKING:
@@ -29,24 +37,25 @@ def result(folder: Path, *arguments: str) -> dict[str, Any]:
 def test_a_clock_by_hand_is_printed_and_written(tmp_path: Path) -> None:
     """Ten a second, each alone for 12 + 0.8 ms."""
     asked = (*FEW, "--arrival", "deterministic", "--rate", "10", "--slo-ms", "12")
+    # Nothing is drawn, so ten seeds would be ten times the same.
     done = simulate(tmp_path, *asked, "--json", "out.json")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "dynamic 16, delay 0 ms"
-    assert lines[1] == "deterministic arrivals at 10/s; 1000 requests, 3 seeds"
+    assert lines[1] == "deterministic arrivals at 10/s; 1000 requests, one run, so no interval"
     (latency,) = [line for line in lines if line.startswith("latency ")]
     # p99.9 needs a thousand requests, and the first fifty are left out.
-    assert latency.split() == ["latency", *(["12.8", "+-", "0"] * 5), "-"]
+    assert latency.split() == ["latency", *(["12.8"] * 5), "-"]
     (first,) = [line for line in lines if line.startswith("TTFT ")]
     assert first.split() == ["TTFT", *"------"]
-    assert any(line.startswith("goodput") and " 0 +- 0/s" in line for line in lines)
+    assert any(line.startswith("goodput") and line.endswith(" 0/s") for line in lines)
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["figures"]["latency_p99"] == {
         "mean": pytest.approx(0.0128),
-        "half": pytest.approx(0, abs=1e-12),
+        "half": None,
     }
     assert found["figures"]["latency_p999"] == {"mean": None, "half": None}
-    assert (found["rate_per_s"], found["seeds"], found["slo_s"]) == (10.0, 3, 0.012)
+    assert (found["rate_per_s"], found["seeds"], found["slo_s"]) == (10.0, 1, 0.012)
 
 
 def test_the_same_rate_is_a_share_of_saturation(tmp_path: Path) -> None:
@@ -151,10 +160,33 @@ def test_what_is_too_large_for_the_kv_pool_is_counted_and_nothing_hangs(tmp_path
     assert 0 < found["figures"]["reject_rate"]["mean"] < 1
 
 
+def test_wide_cells_do_not_run_together() -> None:
+    job = Job(OneByOne(), Load("deterministic", 1.0, 100), Batches(np.array([0.0, 0.5])), "given")
+    found = run(job)
+    wide = dict.fromkeys(found.figures, Estimate(1234.567, 98765.4))
+    (latency,) = [
+        line for line in table(replace(found, figures=wide), job) if line.startswith("latency ")
+    ]
+    assert re.split(r"\s{2,}", latency) == ["latency", *["1.235e+06 +- 9.9e+07"] * 6]
+
+
+def test_an_infinite_delay_is_null_in_json(tmp_path: Path) -> None:
+    found = result(tmp_path, *FEW, "--delay-ms", "inf")
+    assert found["delay_us"] is None
+    assert "delay_s=inf" in found["described"]
+
+
 def test_an_unstable_load_is_flagged(tmp_path: Path) -> None:
     done = simulate(tmp_path, *FEW, "--load", "1.5")
     assert done.returncode == 0
     assert "NOT STEADY" in done.stdout
+
+
+def test_those_who_are_never_served_are_told(tmp_path: Path) -> None:
+    """900 of 1000 fill three batches; 50 of the first are left out."""
+    asked = ("--policy", "static", "--max-batch", "300", "--at-end", "strand")
+    figures = result(tmp_path, *FEW, *asked)["figures"]
+    assert figures["stranded_rate"]["mean"] == pytest.approx(100 / 950)
 
 
 @pytest.mark.parametrize(
@@ -165,20 +197,50 @@ def test_an_unstable_load_is_flagged(tmp_path: Path) -> None:
         (["--rate", "nan"], "rate nan: expected requests/s"),
         (["--rate", "5", "--load", "0.5"], "--rate and --load both say the rate"),
         (["--load", "nan"], "load nan"),
-        (["--delay-ms", "-1"], "delay_s -0.001"),
-        (["--delay-ms", "nan"], "delay_s nan"),
+        (["--delay-ms", "-1"], "--delay-ms -1.0: expected a number, 0 or more"),
+        (["--delay-ms", "nan"], "--delay-ms nan"),
         (["--max-batch", "-3"], "--max-batch -3"),
         (["--preferred", "99"], "preferred 99: expected a whole number from 1 to 16"),
-        (["--policy", "vllm", "--kv-blocks", "0"], "kv_blocks 0"),
+        (["--policy", "vllm", "--kv-blocks", "0"], "--kv-blocks 0"),
         (["--policy", "vllm", "--kv-blocks", "3"], "every request is rejected as too large"),
-        (["--policy", "vllm", "--step-ms", "nan"], "c0_s nan"),
+        (["--policy", "vllm", "--step-ms", "nan"], "--step-ms nan"),
         (["--policy", "vllm", "--prompt", "0"], "0 tokens"),
         (["--policy", "vllm", "--new-cv", "-1"], "cv of lengths -1.0"),
         (["--policy", "vllm", "--service", "fit.json"], "--service: of whole batches alone"),
         (["--policy", "vllm", "--timeout-ms", "5"], "--timeout-ms is no option of vllm"),
         (["--prompt-cv", "1"], "--prompt-cv: of continuous batching alone"),
         (["--service", "fit.json", "--base-ms", "5"], "both say how long a batch takes"),
-        (["--new", "0"], "--new 0: expected 1 token or more"),
+        (["--service", "fit.json", "--new", "0"], "--new 0: expected from 1 to 10000000 tokens"),
+        (["--prompt", "7", "--new", "7"], "--prompt and --new: without --service FIT.json"),
+        (["--arrival", "trace", "--trace", "x", "--policy", "vllm", "--prompt", "7"],
+         "--prompt is of poisson"),
+        (["--arrival", "trace", "--trace", "x", "--policy", "vllm", "--new-cv", "7"],
+         "--new-cv is of poisson"),
+        (["--policy", "one-by-one", "--max-batch", "64"], "--max-batch is no option of one-by-one"),
+        (["--timeout-action", "delay"], "--timeout-action does nothing without --timeout-ms"),
+        (["--policy", "trtllm-static", "--chunking", "EQUAL_PROGRESS"],
+         "--chunking does nothing without --chunk-unit"),
+        (["--at-end", "strand"], "--at-end is of batches that may never fill"),
+        (["--timeout-ms", "0"], "--timeout-ms 0.0"),
+        (["--policy", "vllm", "--step-ms", "-3"], "--step-ms -3.0: expected a number, 0 or more"),
+        (["--policy", "trtllm-static", "--block-size", "0"], "--block-size 0"),
+        (["--policy", "trtllm-static", "--token-budget", "0"], "--token-budget 0"),
+        (["--policy", "vllm", "--max-batch", "0"], "--max-batch 0"),
+        (["--policy", "vllm", "--max-model-len", "100"], "too large for max_model_len 100"),
+        (["--policy", "vllm", "--no-chunked-prefill", "--token-budget", "100"],
+         "too large for the token budget of a step, without chunks"),
+        (["--arrival", "gamma", "--cv", "1e200"], "cv 1e+200: expected 0, or from"),
+        (["--arrival", "gamma", "--cv", "1e-200"], "cv 1e-200"),
+        (["--policy", "vllm", "--prompt-cv", "1e200"], "cv of lengths 1e+200"),
+        (["--policy", "vllm", "--prompt", "1" + "0" * 23], "expected from 1 to 10000000 tokens"),
+        (["--policy", "vllm", "--kv-blocks", "1" + "0" * 23], "--kv-blocks 1000"),
+        (["--policy", "vllm", "--max-batch", "1000000000000"], "--max-batch 1000000000000"),
+        (["--max-batch", "1000000000"], "--max-batch 1000000000"),
+        (["--requests", "100000000000"], "requests 100000000000: expected from 100 to 20000000"),
+        (["--arrival", "closed", "--clients", "100000000000"], "expected from 1 to 1000000"),
+        (["--replicas", "1000000000"], "--replicas is 1000000000"),
+        (["--arrival", "mmpp", "--phase-rates", "4", "1", "--phase-s", "1e-12", "1e-12"],
+         "phases so short are Poisson"),
         (["--arrival", "gamma", "--cv", "nan"], "cv nan"),
         (["--cv", "2"], "--cv is of gamma, and arrivals are poisson"),
         (["--arrival", "mmpp"], "mmpp needs --phase-rates and --phase-s"),
@@ -200,6 +262,7 @@ def test_an_unstable_load_is_flagged(tmp_path: Path) -> None:
         (["--slo-ms", "0"], "SLO 0.0"),
         (["--requests", "5"], "requests 5"),
         (["--json", "empty.csv/x.json"], "cannot write to empty.csv"),
+        (["--json", "."], "cannot write to .: it is a folder"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -112,9 +112,17 @@ def test_a_point_that_cannot_be_is_flagged_and_the_others_stay(tmp_path: Path) -
         ),
         (["--transport", "pigeon"], "unknown transport 'pigeon'"),
         (["--jobs", "0"], "jobs 0: expected 1 or more"),
+        (["--policy", "one-by-one"], "--max-batch is no option of one-by-one"),
+        (["--output", "."], "cannot write to .: it is a folder"),
+        (["--output", "t.csv"], "cannot write to t_sizes.csv: it is a folder"),
+        (["--plots", "file"], "cannot write to file"),
+        (["--plots", "file/x"], "cannot write to file"),
+        (["--plots", "/proc/x/y"], "cannot write to /proc"),
     ],
 )
 def test_wrong_use_is_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:
+    (tmp_path / "t_sizes.csv").mkdir()
+    (tmp_path / "file").touch()
     done = perfkit(tmp_path, "batching", "sweep", *SMALL, *arguments)
     assert done.returncode == 2, done.stdout
     assert words in done.stderr

@@ -85,8 +85,12 @@ def test_a_validation_measures_and_predicts_and_its_file_can_be_predicted_again(
         ([CASE.replace("fp32", "fp16")], "cannot run here: fp16 on a CPU"),
         (["--from", "none.json"], "cannot read none.json"),
         ([CASE, "--from", "none.json"], "measures nothing, so expected no case"),
+        (["--from", "none.json", "--policy", "static", "--requests", "3"],
+         "leave out --policy, --requests"),
+        ([CASE, "--policy", "one-by-one", "--max-batch", "8"],
+         "--max-batch is no option of one-by-one"),
     ],
-)
+)  # fmt: skip
 def test_wrong_use_is_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

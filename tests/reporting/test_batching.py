@@ -3,12 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from perfkit.batching import sweep
 from perfkit.batching.job import Batches
-from perfkit.batching.loads import Load
-from perfkit.batching.sweep import Grid, Share
+from perfkit.batching.loads import Load, Share
+from perfkit.batching.sweep import Grid
 from perfkit.errors import UsageError
 from perfkit.reporting import batching
 
@@ -47,6 +48,38 @@ def test_each_largest_batch_has_a_panel_and_each_policy_a_line(table: Path) -> N
     words = [text.get_text() for text in legend.get_texts()]
     assert sorted(words) == ["dynamic, 0 ms", "dynamic, 20 ms", "one-by-one", "static"]
     assert "simulated" in figure.get_suptitle()
+
+
+def test_no_line_is_dropped_and_none_looks_like_another(table: Path) -> None:
+    """Ten delays, of which there are eight colours."""
+    frame = batching.read(table)
+    dynamic = frame[(frame["policy"] == "dynamic") & (frame["delay_us"] == 0)]
+    many = pd.concat([dynamic.assign(delay_us=1e3 * ms) for ms in range(10)])
+    for figure in (
+        batching.latency(many),
+        batching.histogram(
+            many,
+            pd.concat([
+                batching.sizes(table.with_name("sizes.csv")).query("delay_us == 0").assign(
+                    delay_us=1e3 * ms)
+                for ms in range(10)
+            ]),
+        ),
+    ):  # fmt: skip
+        assert len(figure.legends[0].get_texts()) == 10
+        looks = {
+            (line.get_color(), line.get_linestyle())
+            for line in figure.axes[0].lines
+            if line.get_linestyle() != "None"
+        }
+        assert len(looks) == 10
+
+
+def test_one_by_one_alone_has_a_panel(table: Path) -> None:
+    frame = batching.read(table)
+    alone = frame[frame["policy"] == "one-by-one"]
+    (axes,) = batching.latency(alone).axes
+    assert axes.get_title(loc="left") == "at most 1 together"
 
 
 def test_points_that_are_not_steady_are_hollow(table: Path) -> None:

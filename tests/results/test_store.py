@@ -11,6 +11,7 @@ from perfkit.errors import UsageError
 from perfkit.results.store import (
     Journal,
     check_benchmarks,
+    check_file,
     check_writable,
     measured,
     read,
@@ -49,6 +50,9 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write to"):
         check_writable(tmp_path / "file" / "results")
+    with pytest.raises(UsageError, match="it is a folder; expected the name of a file"):
+        check_file(tmp_path)
+    check_file(tmp_path / "file")
 
 
 def test_the_journal_gives_back_what_finished_and_drops_a_torn_line(tmp_path: Path) -> None:

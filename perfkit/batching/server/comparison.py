@@ -46,6 +46,11 @@ def calibrated(timed: Sequence[Answer], most: int) -> Table:
     prefill, total = np.zeros(most + 1), np.zeros(most + 1)
     for size in range(1, most + 1):
         of = [one for one in timed if one.size == size]
+        if not of:
+            raise UsageError(
+                f"the calibration has no batch of {size}: expected one at least of each size up to "
+                f"{most}; measure again"
+            )
         prefill[size] = statistics.fmean(one.first_token_s - one.dispatch_s for one in of)
         total[size] = statistics.fmean(one.finish_s - one.dispatch_s for one in of)
     return Table(prefill, total)

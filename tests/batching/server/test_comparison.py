@@ -37,6 +37,11 @@ def test_the_calibration_is_the_mean_of_each_batch_size_from_its_dispatch() -> N
     np.testing.assert_allclose(found.total_s, [0.0, 1.25, 2.0])
 
 
+def test_a_calibration_without_a_batch_size_names_it() -> None:
+    with pytest.raises(UsageError, match="no batch of 2: expected one at least of"):
+        calibrated([timed(1, 0.1, 1.0), timed(3, 0.4, 2.0)], 3)
+
+
 def test_a_prediction_by_hand() -> None:
     # The first goes alone at 0, the others together at 1.0, to end at 2.4; 4 steps after the first.
     found = predicted(Dynamic(2), [0.0, 0.5, 0.75], TABLE, 5)
