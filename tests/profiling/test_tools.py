@@ -29,3 +29,10 @@ def test_a_tool_that_is_not_there_is_told_with_the_command_for_elsewhere(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match=r"nsys is not on the PATH; .*: nsys profile 'a b'"):
         tools.check("nsys", ["nsys", "profile", "a b"])
+
+
+def test_what_ncu_said_into_its_log_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "ncu.csv"
+    log.write_text("==PROF== Connected\n==ERROR== ERR_NVGPUCTRPERM\n==WARNING== No kernels\n")
+    assert tools.complaints(log) == "==ERROR== ERR_NVGPUCTRPERM ==WARNING== No kernels"
+    assert tools.complaints(tmp_path / "none.csv") == ""
