@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perfkit.cases import wanted
 from perfkit.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -95,6 +94,8 @@ def _side(text: str) -> tuple[Document, dict[str, Any]]:
 
 def _means(pattern: str, case_id: str) -> bool:
     """Return whether an id has these whole parts, or this pattern of * and ? in it."""
+    from perfkit.cases import wanted
+
     if "*" in pattern or "?" in pattern:
         return wanted(case_id, [pattern])
     return not pattern or f"/{pattern.strip('/')}/" in f"/{case_id}/"
