@@ -9,7 +9,6 @@ import pytest
 import typer
 
 from perfkit.cases import Case
-from perfkit.profiling.explain import IDLE
 from perfkit.profiling_commands import profile
 from perfkit.suite import Measuring
 from tests.batching_commands.here import perfkit
@@ -26,33 +25,17 @@ def file_of(folder: Path, attention: str) -> Path:
 
 
 @pytest.mark.slow
-def test_two_arms_are_profiled_and_what_moved_between_them_adds_up(tmp_path: Path) -> None:
-    arms = ("nofmha", "fmha")
-    for attention in arms:
-        done = perfkit(
-            tmp_path, "profile", CASE.format(attention), "--device", "cpu", "--rounds", "2"
-        )
-        assert done.returncode == 0, done.stderr
-        assert "a prefill (" in done.stdout
-        assert "a decode step (" in done.stdout
-    for attention in arms:
-        document = json.loads(file_of(tmp_path, attention).read_text())
-        (cell,) = document["perfkit"]["cells"].values()
-        phases = cell["profile"]["phases"]
-        assert {name: phase["calls"] for name, phase in phases.items()} == {
-            "prefill": 1, "decode": 3,
-        }  # fmt: skip
-        assert sum(phases["prefill"]["shares"].values()) == pytest.approx(1)
-        assert ("fmha" in phases["prefill"]["classes"]) == (attention == "fmha")
-    found = perfkit(
-        tmp_path, "explain", *(str(file_of(tmp_path, one)) for one in arms), "--phase", "prefill"
-    )
-    # On a busy machine the rounds vary, or the profiler slows a tiny model, more than is accepted.
-    if found.returncode == 0:
-        assert f"  {IDLE}" in found.stdout
-        assert (tmp_path / "plots" / "waterfall_prefill.png").is_file()
-    else:
-        assert (found.returncode, len(found.stderr.splitlines())) == (2, 1)
+def test_a_profiled_case_has_its_phases_by_class_and_its_tables(tmp_path: Path) -> None:
+    done = perfkit(tmp_path, "profile", CASE.format("fmha"), "--device", "cpu", "--rounds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "a prefill (" in done.stdout
+    assert "a decode step (" in done.stdout
+    document = json.loads(file_of(tmp_path, "fmha").read_text())
+    (cell,) = document["perfkit"]["cells"].values()
+    phases = cell["profile"]["phases"]
+    assert {name: phase["calls"] for name, phase in phases.items()} == {"prefill": 1, "decode": 3}
+    assert sum(phases["prefill"]["shares"].values()) == pytest.approx(1)
+    assert {"fmha", "gemm"} <= set(phases["prefill"]["classes"])
     # Operators of a CPU have no timeline.
     assert (tmp_path / "plots" / "kernel_breakdown.png").is_file()
     assert not (tmp_path / "plots" / "timeline.png").exists()
