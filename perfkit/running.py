@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from perfkit.cases import Case
+
 _DEVICES = ("auto", "cpu", "gpu")
 _DEFAULTS = {"cpu": "baseline-cpu", "gpu": "baseline-gpu"}
 _INTERRUPTED = 130
@@ -99,6 +101,15 @@ def resolve_device(asked: str) -> str:
     if asked == "gpu" and not gpus():
         raise UsageError(f"--device gpu: no GPU found ({gpu_absence()})")
     return asked
+
+
+def check_runs(case: Case, device: str) -> None:
+    """Raise UsageError where a backend cannot run a case on ``device``, "cpu" or "gpu"."""
+    from perfkit.backends import backend
+
+    reason = backend(case.backend).unsupported(case, "cuda" if device == "gpu" else "cpu")
+    if reason is not None:
+        raise UsageError(f"{case.id} cannot run here: {reason}")
 
 
 def check_output(path: Path) -> None:

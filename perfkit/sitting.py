@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import uuid
 import warnings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SITTING = pytest.StashKey["Sitting"]()
 _SHOWN = 24  # arguments of a command that its file keeps
+_ELSEWHERE = re.compile(r"^(--(?:benchmark-json|perfkit-journal|perfkit-profile)=)/.*/")
 
 
 class Sitting:
@@ -270,8 +272,12 @@ class Sitting:
 
 
 def _command(arguments: Sequence[object], root: Path) -> str:
-    """Return the command that was typed, paths from the root; of hundreds of ids only the first."""
+    """Return the command that was typed, paths from the root; of hundreds of ids only the first.
+
+    Where an output elsewhere lies is of no use to whoever types it again, so only its name is kept.
+    """
     shown = [str(one).replace(f"{root}/", "").replace(str(root), ".") for one in arguments[:_SHOWN]]
+    shown = [_ELSEWHERE.sub(r"\1OUT/", one) for one in shown]
     left = len(arguments) - len(shown)
     return " ".join(["pytest", *shown, *([f"(and {left} more)"] if left else [])])
 

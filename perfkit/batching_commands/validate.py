@@ -86,10 +86,11 @@ def validate(
         return
     if case is None:
         raise UsageError("expected a case to measure, or --from FILE")
-    found = "cuda" if resolve_device(device) == "gpu" else "cpu"
+    found = resolve_device(device)
     largest = _case(case, max_batch, policy, found)
     rules = _policy(policy, largest.batch, delay_ms, max_queue, timeout_ms)
-    setup = files.Setup(largest, rules, requests, fit_rounds, seed, found)
+    where = "cuda" if found == "gpu" else "cpu"
+    setup = files.Setup(largest, rules, requests, fit_rounds, seed, where)
     _measure(setup, tuple(load or _LOADS), output, resume=resume)
 
 
@@ -143,8 +144,8 @@ def _write(path: Path, document: Document) -> None:
 
 def _case(text: str, max_batch: int | None, policy: str, device: str) -> Case:
     """Return the case at its largest batch. Raises UsageError where it cannot run here."""
-    from perfkit.backends import backend
     from perfkit.cases import Case
+    from perfkit.running import check_runs
 
     case = Case.parse(text)
     if policy == "one-by-one":
@@ -153,9 +154,7 @@ def _case(text: str, max_batch: int | None, policy: str, device: str) -> Case:
         case = case.but(batch=1)
     elif max_batch is not None:
         case = case.but(batch=max_batch)
-    reason = backend(case.backend).unsupported(case, device)
-    if reason is not None:
-        raise UsageError(f"{case.id} cannot run here: {reason}")
+    check_runs(case, device)
     return case
 
 

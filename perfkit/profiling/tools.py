@@ -38,14 +38,6 @@ def nsys(report: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def nsys_export(report: Path, database: Path) -> list[str]:
-    """Return the command that makes an SQLite file of a report."""
-    return [
-        "nsys", "export", "--type=sqlite", "--force-overwrite=true", f"--output={database}",
-        str(report),
-    ]  # fmt: skip
-
-
 def ncu(log: Path) -> list[str]:
     """Return the command that counts in the attention kernels of what follows it, as CSV."""
     return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from perfkit.suite import Measuring
 
 _TOOLS = ("torch", "nsys", "ncu")
-_EXPORT_S = 600
 
 
 def profile(
@@ -42,7 +40,7 @@ def profile(
     """
     from perfkit.cases import Case
     from perfkit.results.store import check_writable
-    from perfkit.running import resolve_device
+    from perfkit.running import check_runs, resolve_device
     from perfkit.suite import Measuring
 
     if tool not in _TOOLS:
@@ -51,7 +49,8 @@ def profile(
     if found == "cpu" and tool != "torch":
         raise UsageError(f"--tool {tool} looks at GPUs, and this is a CPU: --tool torch works here")
     asked = Case.parse(case)
-    _possible(asked, found)
+    check_runs(asked, found)
+    _check_seen(asked)
     check_writable(plots)
     stem = output / asked.id.replace("/", "_")
     matrix = _matrix(asked, found, stem.with_name(f"{stem.name}.toml"))
@@ -72,13 +71,8 @@ def profile(
         _phases(what, asked, stem, plots)
 
 
-def _possible(case: Case, device: str) -> None:
-    """Raise UsageError for a case that cannot run here, or whose engine nobody can look into."""
-    from perfkit.backends import backend
-
-    reason = backend(case.backend).unsupported(case, "cuda" if device == "gpu" else "cpu")
-    if reason is not None:
-        raise UsageError(f"{case.id} cannot run here: {reason}")
+def _check_seen(case: Case) -> None:
+    """Raise UsageError for a case whose engine nobody can look into."""
     if case.tp > 1 or case.backend.startswith("trtllm"):
         raise UsageError(
             f"{case.id}: its engine runs in a process of its own, which has no profile yet"
@@ -156,19 +150,11 @@ def _by_nsys(what: Measuring, stem: Path) -> Profile:
     from perfkit.profiling import tools
     from perfkit.profiling.reading import read
 
-    report_file, database = _beside(stem, ".nsys-rep"), _beside(stem, ".sqlite")
-    _once(what, stem, tools.nsys(report_file), (report_file, database))
+    report_file = _beside(stem, ".nsys-rep")
+    _once(what, stem, tools.nsys(report_file), report_file)
     if not report_file.is_file():
         raise UsageError(f"nsys wrote no {report_file}: see what it said above")
-    try:
-        done = subprocess.run(
-            tools.nsys_export(report_file, database), check=False, timeout=_EXPORT_S
-        )
-    except subprocess.TimeoutExpired:
-        raise UsageError(f"nsys did not export {report_file} in {_EXPORT_S} s") from None
-    if done.returncode or not database.is_file():
-        raise UsageError(f"nsys could not export {report_file}: see what it said above")
-    return read(database)
+    return read(report_file)
 
 
 def _ncu(what: Measuring, case: Case, stem: Path) -> None:
@@ -182,7 +168,7 @@ def _ncu(what: Measuring, case: Case, stem: Path) -> None:
     log = _beside(stem, "_ncu.csv")
     under = tools.ncu(log)
     tools.check("ncu", [*under, *_typed(what, case)])
-    code = _once(what, stem, under, (log,))
+    code = _once(what, stem, under, log)
     said = tools.complaints(log)
     try:
         found = read(log)
@@ -198,14 +184,13 @@ def _ncu(what: Measuring, case: Case, stem: Path) -> None:
     raise typer.Exit(code)
 
 
-def _once(what: Measuring, stem: Path, under: list[str], old: tuple[Path, ...]) -> int:
-    """Run the case under a profiler, one round; its own row is of no use, and ``old`` files go."""
+def _once(what: Measuring, stem: Path, under: list[str], made: Path) -> int:
+    """Run the case under a profiler that makes a file, one round; its own row is of no use."""
     from dataclasses import replace
 
     from perfkit.running import Request, measure
 
-    for path in old:
-        path.unlink(missing_ok=True)
+    made.unlink(missing_ok=True)
     scratch = stem.with_name(f".under-{stem.name}.json")
     request = Request(
         replace(what, rounds=1, max_warmup=1), (), scratch, resume=False, under=tuple(under)

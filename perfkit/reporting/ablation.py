@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from perfkit.reporting.drawing import FAINT, INK, WIDTH_IN, tidy
+from perfkit.reporting.drawing import FAINT, blank, tidy
 from perfkit.reporting.gate import percent
 from perfkit.reporting.scene import PALETTE
 from perfkit.reporting.tables import DASH, markdown_table
@@ -187,13 +187,9 @@ def table(pairs: Sequence[Pair]) -> Table:
 
 def figure(pairs: Sequence[Pair]) -> Figure:
     """Return the picture: a line a pair, its changes with intervals, and what is often quoted."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(WIDTH_IN, 1.9 + _ROW_IN * max(4, len(pairs))), layout="constrained")
-    FigureCanvasAgg(made)
     machines = ", ".join(dict.fromkeys(pair.machine for pair in pairs))
-    made.suptitle(f"Fused attention against nofmha\n{machines}", fontsize=12, color=INK)
+    height_in = 1.9 + _ROW_IN * max(4, len(pairs))
+    made = blank(height_in, f"Fused attention against nofmha\n{machines}")
     panels = made.subplots(1, len(_DRAWN), sharey=True, squeeze=False)[0]
     arms = dict.fromkeys(str(pair.case["attention"]) for pair in pairs)
     colours = dict(zip(arms, PALETTE * 2, strict=False))

@@ -7,10 +7,10 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
-from perfkit.reporting.drawing import FAINT, INK, WIDTH_IN, tidy
+from perfkit.reporting.drawing import FAINT, INK, blank, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -101,10 +101,7 @@ def latency(frame: pd.DataFrame) -> Figure:
         _log_axes(axes)
         axes.set_xlabel("requests per second, log axis", fontsize=8)
     panels[0].set_ylabel("p99 latency (ms), log axis", fontsize=8)
-    figure.legend(
-        shown.values(), shown.keys(), loc="outside lower center", ncols=min(6, len(shown)),
-        fontsize=8, frameon=False,
-    )  # fmt: skip
+    _legend(figure, shown)
     return figure
 
 
@@ -171,10 +168,7 @@ def histogram(frame: pd.DataFrame, batches: pd.DataFrame) -> Figure:
         axes.set_title(f"{load:.0%} of saturation", fontsize=10, loc="left", color=INK)
         axes.set_xlabel("requests in a batch", fontsize=8)
     panels[0].set_ylabel("share of batches (%)", fontsize=8)
-    figure.legend(
-        shown.values(), shown.keys(), loc="outside lower center", ncols=min(6, len(shown)),
-        fontsize=8, frameon=False,
-    )  # fmt: skip
+    _legend(figure, shown)
     return figure
 
 
@@ -193,17 +187,18 @@ def _lines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
-def _figure(what: str, height_in: float, frame: pd.DataFrame) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _legend(figure: Figure, shown: Mapping[str, Any]) -> None:
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside lower center", ncols=min(6, len(shown)),
+        fontsize=8, frameon=False,
+    )  # fmt: skip
 
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
+
+def _figure(what: str, height_in: float, frame: pd.DataFrame) -> Figure:
     come = {"closed": "a closed loop", "trace": "a trace"}
     arrival = frame["arrival"].iloc[0]
     models = frame["service_model"].unique()
     service = models[0] if len(models) == 1 else "several models, see the table"
     about = f"{come.get(arrival, f'{arrival} arrivals')}  |  service: {service}  |  simulated"
     lines = [what, *textwrap.wrap(about, 110)]  # else a fit's arm and machine run over the edges
-    figure.suptitle("\n".join(lines), fontsize=12, color=INK)
-    return figure
+    return blank(height_in, "\n".join(lines))

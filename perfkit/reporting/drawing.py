@@ -23,19 +23,24 @@ _TITLE_CHARS = 110
 _TITLE_LINES = 2  # that heights allow for
 
 
-def canvas(scene: Scene, what: str, height_in: float, note: str = "") -> Figure:
-    """Return an empty figure whose title says what, models, machine, precision and date."""
+def blank(height_in: float, title: str) -> Figure:
+    """Return an empty figure with this title, as wide as all are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=12, color=INK)
+    return figure
+
+
+def canvas(scene: Scene, what: str, height_in: float, note: str = "") -> Figure:
+    """Return an empty figure whose title says what, models, machine, precision and date."""
     about = "  |  ".join(part for part in (scene.about, note) if part)
     head = f"{what}: {', '.join(scene.models) or 'no cells'}"
     lines = [part for line in (head, *about.splitlines()) for part in wrap(line, _TITLE_CHARS)]
     more = TITLE_LINE_IN * max(0, len(lines) - _TITLE_LINES)
-    figure = Figure(figsize=(WIDTH_IN, height_in + more), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle("\n".join(lines), fontsize=12, color=INK)
-    return figure
+    return blank(height_in + more, "\n".join(lines))
 
 
 def tidy(axes: Axes, grid: str) -> None:

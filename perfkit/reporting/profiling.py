@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perfkit.profiling.classes import CLASSES, kernel_class
 from perfkit.profiling.explain import IDLE, WALL
 from perfkit.profiling.phase_times import CPU, device_events
-from perfkit.reporting.drawing import FAINT, INK, WIDTH_IN, legend_below, tidy
+from perfkit.reporting.drawing import FAINT, INK, blank, legend_below, tidy
 from perfkit.reporting.scene import PALETTE
 from perfkit.results.store import cells_of, section
 
@@ -83,7 +83,7 @@ def breakdown(documents: Sequence[Document]) -> Figure | None:
             for name in WALL if section(cell, "profile", "phases", name)]  # fmt: skip
     if not bars:
         return None
-    made = _figure(1.6 + 0.55 * len(bars), "Where the time goes, by kernel class")
+    made = blank(1.6 + 0.55 * len(bars), "Where the time goes, by kernel class")
     axes = made.subplots()
     for y, (cell, name) in enumerate(bars):
         phase = section(cell, "profile", "phases", name)
@@ -124,7 +124,7 @@ def timeline(profile: Profile, title: str) -> Figure | None:
     spans = _spans(profile)
     if not spans:
         return None
-    made = _figure(1.4 + 1.1 * len(spans), f"Kernels and idle gaps: {title}")
+    made = blank(1.4 + 1.1 * len(spans), f"Kernels and idle gaps: {title}")
     panels = made.subplots(len(spans), 1, squeeze=False)[:, 0]
     used: set[str] = set()
     for axes, (name, events, begin_s, end_s) in zip(panels, spans.values(), strict=True):
@@ -140,7 +140,7 @@ def timeline(profile: Profile, title: str) -> Figure | None:
 
 def waterfall(moved: Moved) -> Figure:
     """Return the steps from A's time to B's, a class each."""
-    made = _figure(4.6, f"{_CALL[moved.phase]}: {moved.a.name}  →  {moved.b.name}")
+    made = blank(4.6, f"{_CALL[moved.phase]}: {moved.a.name}  →  {moved.b.name}")
     axes = made.subplots()
     at = moved.a.wall_s * 1e3
     names = [moved.a.name, *moved.seconds, moved.b.name]
@@ -216,16 +216,6 @@ def _named(cell: Mapping[str, Any]) -> str:
         f"{case['backend']} {case['model']} {case['precision']} {case['attention']} "
         f"b{case['batch']} p{case['prompt_len']}"
     )
-
-
-def _figure(height_in: float, title: str) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    FigureCanvasAgg(made)
-    made.suptitle(title, fontsize=12, color=INK)
-    return made
 
 
 def _legend(made: Figure, kinds: Sequence[str]) -> None:

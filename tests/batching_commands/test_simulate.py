@@ -13,7 +13,7 @@ from perfkit.batching.job import Batches, Job, run
 from perfkit.batching.loads import Load
 from perfkit.batching.policies import OneByOne
 from perfkit.batching_commands.simulate import table
-from tests.batching_commands.here import perfkit
+from tests.here import perfkit
 
 if TYPE_CHECKING:
     import subprocess

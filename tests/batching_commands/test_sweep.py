@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.batching_commands.here import perfkit
+from tests.here import perfkit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -11,18 +9,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import Any
 
 import pytest
 
 from perfkit.architectures import ARCHITECTURES
-from perfkit.cli import main
 from perfkit.gating import baseline, command
 from perfkit.gating.command import record
 from perfkit.inputs import models
 from perfkit.machine.identity import identify
 from perfkit.suite import Measuring
+from tests.here import perfkit
 from tests.results.runs_made import run
 
 MATRIX = """
@@ -37,30 +34,8 @@ prompt_len = [8]
 new_tokens = [4]
 """
 ROOT = Path(__file__).resolve().parents[2]
+Finished = subprocess.CompletedProcess[str]
 MOCK = ROOT / "data/mock/metrics_trtllm_synthetic.json"
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def perfkit(folder: Path, *arguments: str) -> Done:
-    """Run the command in this process: starting one takes seconds."""
-    out, err = io.StringIO(), io.StringIO()
-    code = 0
-    with (
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", ["perfkit", *arguments]),
-    ):
-        try:
-            main()
-        except SystemExit as error:
-            code = int(error.code or 0)
-    return Done(code, out.getvalue(), err.getvalue())
 
 
 def write_set(folder: Path, name: str, **how: object) -> Path:
@@ -81,7 +56,7 @@ def save_run(path: Path, **how: object) -> str:
     return str(path)
 
 
-def gate(folder: Path, *files: str) -> Done:
+def gate(folder: Path, *files: str) -> Finished:
     return perfkit(folder, "gate", "--device", "cpu", *files)
 
 
@@ -262,7 +237,7 @@ def test_no_baseline_holds_a_file_that_nobody_measured(
     check_refused(perfkit(tmp_path, *arguments, "--device", "cpu"), "0001_run")
 
 
-def check_refused(done: Done, stem: str) -> None:
+def check_refused(done: Finished, stem: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert stem in done.stderr
     assert "is synthetic (made by" in done.stderr

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from perfkit.profiling_commands.parse import stem
-from tests.batching_commands.here import perfkit
+from tests.here import perfkit
 from tests.profiling.made import NCU_HEAD, fixture, kernel, ncu_row, nsys, trace
 
 if TYPE_CHECKING:

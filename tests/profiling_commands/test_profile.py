@@ -11,7 +11,7 @@ import typer
 from perfkit.cases import Case
 from perfkit.profiling_commands import profile
 from perfkit.suite import Measuring
-from tests.batching_commands.here import perfkit
+from tests.here import perfkit
 from tests.profiling.made import NCU_HEAD, ncu_row
 
 if TYPE_CHECKING:
