@@ -28,6 +28,7 @@ from perfkit.gating.against import environment
 from perfkit.gating.fresh import fresh_run
 from perfkit.plan import load_plan
 from perfkit.results import store
+from perfkit.results.validity import SETTINGS
 from perfkit.suite import Measuring
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def slim(arm: str, run: dict[str, Any]) -> dict[str, Any]:
         "arm": arm,
         "schema": block["schema"],
         "machine": block["machine"],
-        "session": {"started": block["session"]["started"]},
+        "session": {name: block["session"].get(name) for name in ("started", *SETTINGS)},
         "canaries": rounded(block["canaries"]),
         "cells": {
             name: {

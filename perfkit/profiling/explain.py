@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
+from perfkit.metrics import spread
 from perfkit.profiling.classes import CLASSES
+from perfkit.results.record import UNSTABLE_OVER
 from perfkit.results.store import section
 
 if TYPE_CHECKING:
@@ -62,7 +65,7 @@ def side(cell: Mapping[str, Any], name: str, phase: str) -> Side:
     own gaps would be too long.
     """
     told = section(cell, "profile", "phases", phase)
-    if cell.get("verdict") != "ok":
+    if not (cell.get("verdict") == "ok" or _steady(cell, phase)):
         raise UsageError(f"{name} is {cell.get('verdict')}: {cell.get('reason')}; measure it again")
     status = section(cell, "agreement").get("status")
     if status != "agrees":
@@ -87,6 +90,19 @@ def side(cell: Mapping[str, Any], name: str, phase: str) -> Side:
     return Side(
         name, wall_s, {**classes, IDLE: wall_s - busy_s}, window_s / wall_s, told.get("calls", 1)
     )
+
+
+def _steady(cell: Mapping[str, Any], phase: str) -> bool:
+    """Return whether an unstable cell varies in its other phase alone."""
+    if cell.get("verdict") != "unstable":
+        return False
+    samples = section(cell, "samples")
+    if phase == "prefill":
+        rounds = samples.get("ttft_s") or []
+    else:
+        rounds = [fmean(steps) for steps in samples.get("itl_s") or [] if steps]
+    varies = spread(rounds)
+    return varies is not None and varies <= UNSTABLE_OVER
 
 
 def _seconds(told: Mapping[str, Any], key: str, name: str) -> float:

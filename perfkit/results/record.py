@@ -12,6 +12,8 @@ SCHEMA = 1
 # Nothing was timed, or what was timed must not be used: no entry among the benchmarks.
 WITHOUT_FIGURES = frozenset({"oom", "timeout", "crash", "unsupported", "diverged"})
 # Timed, but no gate and no ratio accepts it.
+# Rounds vary by more (standard deviation over mean of e2e): no figure to build on.
+UNSTABLE_OVER = 0.10
 DOUBTFUL = frozenset({"throttled", "clock_mismatch", "unstable"})
 # These say that something is broken, so the test fails; the others are facts of the machine.
 BROKEN = frozenset({"timeout", "crash", "diverged"})
@@ -44,7 +46,6 @@ def doubt(
     device_s: float,
     spread: float | None,
     tolerance: float = 0.02,
-    unstable_over: float = 0.10,
 ) -> tuple[str, str | None]:
     """Return the verdict of a timed cell with its reason.
 
@@ -58,6 +59,6 @@ def doubt(
             f"host {host_s:.4f} s against device {device_s:.4f} s over the same rounds: "
             f"more than {tolerance:.0%} apart"
         )
-    if spread is not None and spread > unstable_over:
-        return "unstable", f"rounds vary by {spread:.1%} (sd over mean), over {unstable_over:.0%}"
+    if spread is not None and spread > UNSTABLE_OVER:
+        return "unstable", f"rounds vary by {spread:.1%} (sd over mean), over {UNSTABLE_OVER:.0%}"
     return "ok", None

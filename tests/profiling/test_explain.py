@@ -65,3 +65,18 @@ def test_a_cell_without_the_phase_says_why() -> None:
     bare = {**EAGER, "profile": {"tool": "torch", "absent": "no kernel ran"}}
     with pytest.raises(UsageError, match="no profile of its decode: no kernel ran"):
         moved(bare, COMPILED, "decode")
+
+
+def test_of_an_unstable_cell_the_phase_that_was_steady_is_explained() -> None:
+    rounds = {"ttft_s": [0.100, 0.101, 0.1], "itl_s": [[0.02, 0.02], [0.03, 0.03], [0.02, 0.02]]}
+    told = cell(0.020, {"gemm": 0.019}, 0.020)
+    phase = {"calls": 1, "window_s": 0.1, "busy_s": 0.09, "classes": {"gemm": 0.09}}
+    shaky = {
+        **told, "verdict": "unstable", "reason": "rounds vary by 20%", "samples": rounds,
+        "profile": {"phases": {"decode": told["profile"]["phases"]["decode"], "prefill": phase}},
+    }  # fmt: skip
+    assert side(shaky, "eager", "prefill").classes[IDLE] == pytest.approx(0.01)
+    with pytest.raises(UsageError, match="eager is unstable: rounds vary by 20%; measure it again"):
+        side(shaky, "eager", "decode")
+    with pytest.raises(UsageError, match="throttled"):
+        side({**shaky, "verdict": "throttled"}, "eager", "prefill")
