@@ -165,7 +165,7 @@ def plots(
     """Draw result files: tokens_per_sec.png, latency_cdf.png and memory.png.
 
     Where they hold a range of batches or prompt lengths, also throughput_vs_batch.png,
-    latency_vs_prompt.png and throughput_latency_pareto.png.
+    latency_vs_prompt.png and throughput_latency_pareto.png; where profiled, kernel_breakdown.png.
     """
     from perfkit.results.store import check_writable
 

@@ -10,6 +10,7 @@ from perfkit.reporting.latency import latency
 from perfkit.reporting.mark import stamp
 from perfkit.reporting.memory import memory
 from perfkit.reporting.pareto import throughput_latency_pareto
+from perfkit.reporting.profiling import breakdown
 from perfkit.reporting.prompts import latency_vs_prompt
 from perfkit.reporting.scene import set_scene
 from perfkit.reporting.throughput import throughput
@@ -46,7 +47,7 @@ def save(figure: Figure, path: Path, documents: Sequence[Mapping[str, Any]]) -> 
 
 
 def figures(documents: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    """Return the pictures by file stem, unsaved; the last three only where they have a line."""
+    """Return the pictures by file stem, unsaved; the last four only where they show something."""
     scene = set_scene(documents)
     drawn = {
         "tokens_per_sec": throughput(scene),
@@ -55,6 +56,7 @@ def figures(documents: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
         "throughput_vs_batch": throughput_vs_batch(scene),
         "latency_vs_prompt": latency_vs_prompt(scene),
         "throughput_latency_pareto": throughput_latency_pareto(scene),
+        "kernel_breakdown": breakdown(documents),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perfkit.profiling.summary import summary
 from perfkit.reporting.plots import draw_all, figures, title_of
 from perfkit.reporting.scene import set_scene
+from perfkit.results.store import cells_of
+from tests.profiling.test_phase_times import TWO_STEPS
 from tests.reporting.documents import cell, document, large, matrix, small
 
 if TYPE_CHECKING:
@@ -228,3 +231,10 @@ def test_the_bars_of_a_large_sweep_are_some_of_its_shapes_and_the_title_says_so(
     assert len(labels) == 32
     assert labels[0] == "batch 1, prompt 128, new 32"
     assert labels[-1] == "batch 64, prompt 2048, new 128"
+
+
+def test_profiled_cells_are_broken_down_by_kernel_class() -> None:
+    made = document(cell())
+    assert "kernel_breakdown" not in figures([made])
+    cells_of(made)[next(iter(cells_of(made)))]["profile"] = summary(TWO_STEPS)
+    assert title_of(figures([made])["kernel_breakdown"]) == "Where the time goes, by kernel class"
