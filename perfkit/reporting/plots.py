@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from perfkit.errors import UsageError, unknown
 from perfkit.reporting.batches import throughput_vs_batch
 from perfkit.reporting.latency import latency
 from perfkit.reporting.mark import stamp
@@ -17,7 +18,7 @@ from perfkit.reporting.throughput import throughput
 from perfkit.results.store import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -25,12 +26,19 @@ if TYPE_CHECKING:
 DPI = 130
 
 
-def draw_all(documents: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+def draw_all(
+    documents: Sequence[Mapping[str, Any]], folder: Path, only: Collection[str] | None = None
+) -> list[Path]:
     """Write the pictures of ``figures`` to ``folder``, each whole; return their paths.
 
-    Of cells measured twice on one machine the latest is drawn.
+    ``only`` names some of them. Of cells measured twice on one machine the latest is drawn. Raises
+    UsageError for a picture that these documents do not make.
     """
     drawn = figures(documents)
+    for name in only or ():
+        if name not in drawn:
+            raise UsageError(unknown("picture", name, tuple(drawn)))
+    drawn = {name: figure for name, figure in drawn.items() if not only or name in only}
     return [save(figure, folder / f"{name}.png", documents) for name, figure in drawn.items()]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perfkit.errors import UsageError
 from perfkit.profiling.summary import summary
 from perfkit.reporting.plots import draw_all, figures, title_of
 from perfkit.reporting.scene import set_scene
@@ -52,6 +53,12 @@ def test_whole_pictures_of_what_there_is(
     for path in paths:
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert imread(path).shape[1] == 1430
+
+
+def test_some_pictures_are_asked_for_by_name(tmp_path: Path) -> None:
+    assert [path.name for path in draw_all([small()], tmp_path, ["memory"])] == ["memory.png"]
+    with pytest.raises(UsageError, match=r"memroy.*memory"):
+        draw_all([small()], tmp_path, ["memroy"])
 
 
 def test_forty_cells_are_drawn_without_pyplot(
