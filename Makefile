@@ -45,6 +45,7 @@ gallery: $(STAMP) ## draw plots/gallery/ again from committed results
 	$(BIN)/perfkit plots $(H100)/*/0002_llama2-7b.json --output $(GALLERY)/h100
 	$(BIN)/perfkit ablation $(H100)/ablation-gpu/*.json --output results/ablation --plots $(GALLERY)/h100
 	$(BIN)/perfkit explain $(PROFILED)-eager/llama2-7b/bf16/nofmha $(PROFILED)-compile/llama2-7b/bf16/nofmha --plots $(GALLERY)/profile
+	$(BIN)/perfkit parse data/profiles/h100-compile-fmha.trace.json.gz --plots $(GALLERY)/profile
 	$(BIN)/perfkit plots data/profiles/llama2-7b-h100.json --only kernel_breakdown --output $(GALLERY)/profile
 	$(BIN)/perfkit batching plots data/batching/llama2-7b-h100.csv --plots $(GALLERY)/batching
 
@@ -91,7 +92,7 @@ triton-bench: $(STAMP) ## compare attention kernels; without a GPU check them in
 
 FILE ?=
 parse-nsys: $(STAMP) ## where the time of a profile goes: make parse-nsys FILE=report.sqlite
-	$(BIN)/perfkit parse $(or $(FILE),$(error say which: FILE=report.sqlite))
+	$(BIN)/perfkit parse "$(or $(FILE),$(error say which: FILE=report.sqlite))"
 
 test: $(STAMP) ## run the quick tests that need no GPU
 	$(BIN)/python -m pytest -m "cpu and not slow"
