@@ -12,12 +12,12 @@ st.set_page_config(page_title="perfkit", layout="wide")
 view.prepare(sys.argv[1:])
 st.navigation(
     [
-        st.Page("pages/overview.py", title="Overview", default=True),
-        st.Page("pages/compare.py", title="Compare"),
-        st.Page("pages/history.py", title="History"),
-        st.Page("pages/pareto.py", title="Pareto"),
-        st.Page("pages/ablation.py", title="Fused attention"),
-        st.Page("pages/batching.py", title="Batching"),
+        st.Page("screens/overview.py", title="Overview", default=True),
+        st.Page("screens/compare.py", title="Compare"),
+        st.Page("screens/history.py", title="History"),
+        st.Page("screens/pareto.py", title="Pareto"),
+        st.Page("screens/ablation.py", title="Fused attention"),
+        st.Page("screens/batching.py", title="Batching"),
     ],
     position="top",
 ).run()

@@ -74,6 +74,8 @@ class Index:
     def __init__(self, roots: Sequence[Path]) -> None:
         """Look at ``roots``: folders with all that is in them, or single files."""
         self._roots = tuple(roots)
+        # Labels begin where the roots part, so that no two files have one label.
+        self._base = Path(os.path.commonpath([root.parent for root in roots]))
         self._read: dict[Path, tuple[Stamp, Source | None]] = {}
         self._shelf = Shelf(())
         self._lock = threading.Lock()
@@ -87,16 +89,12 @@ class Index:
                 self._read = {
                     path: before[path]
                     if path in before and before[path][0] == stamp
-                    else (stamp, _from_file(path, self._label(path)))
+                    else (stamp, _from_file(path, str(path.relative_to(self._base))))
                     for path, stamp in sorted(found.items())
                 }
                 kept = (source for _, source in self._read.values())
                 self._shelf = Shelf(tuple(source for source in kept if source is not None))
             return self._shelf
-
-    def _label(self, path: Path) -> str:
-        root = next(root for root in self._roots if path == root or root in path.parents)
-        return str(path.relative_to(root.parent))
 
 
 @lru_cache

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KEY, _UPLOADED = "selection", "uploaded"
+UPLOAD = "upload/"  # how the labels of uploaded files begin
 _LONGEST = 160
+_ROW_PX = 35  # of a table
 ASKS = "Measure with `perfkit run`, give a folder that holds results, or upload a file at the left."
 
 
@@ -79,7 +81,7 @@ def _uploads() -> list[Source]:
     before: dict[str, Source] = st.session_state.get(_UPLOADED, {})
     now: dict[str, Source] = {}
     for count, file in enumerate(given, 1):
-        label = f"upload/{count}/{file.name}"
+        label = f"{UPLOAD}{count}/{file.name}"
         known = before.get(file.file_id)
         if known is None or known.label != label:
             known = parse(label, file.getvalue())
@@ -128,11 +130,12 @@ def show(chart: alt.LayerChart, alt: str) -> None:
     st.altair_chart(chart, alt=alt)
 
 
-def numbers(frame: pd.DataFrame, alt: str, *, height: int | None = None) -> None:
-    """Show a table; figures with four digits."""
+def numbers(frame: pd.DataFrame, alt: str, *, most_px: int = 400) -> None:
+    """Show a table, at most so high; figures with four digits."""
     figures = frame.select_dtypes("float").columns
     config = {name: st.column_config.NumberColumn(format="%.4g") for name in figures}
-    st.dataframe(frame, hide_index=True, column_config=config, alt=alt, height=height or "auto")
+    height = min(most_px, _ROW_PX * (len(frame) + 1) + 3)
+    st.dataframe(frame, hide_index=True, column_config=config, alt=alt, height=height)
 
 
 def say_synthetic(rows: pd.DataFrame) -> None:

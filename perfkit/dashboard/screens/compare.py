@@ -9,6 +9,7 @@ import streamlit as st
 
 from perfkit.dashboard import charts, view
 from perfkit.dashboard.index import ATTENTION, GENERATION
+from perfkit.dashboard.view import UPLOAD
 from perfkit.errors import UsageError
 from perfkit.reporting import compare
 from perfkit.reporting.tables import short_id
@@ -21,21 +22,22 @@ _MOST = 40
 ALL = "all"
 
 
-def _choose(sources: list[Source]) -> tuple[Source, Source] | None:
-    by_title = {source.label: source for source in sources}
-    names = sorted(by_title, key=lambda name: by_title[name].document["datetime"], reverse=True)
-    uploaded = [name for name in names if name.startswith("upload/")]
-    one = (uploaded or names)[0]
-    other = next((name for name in names if _alike(by_title[name], by_title[one])), names[-1])
+def _choose(sources: list[Source]) -> tuple[Source, Source]:
+    """Let two be picked; at first the newest with its forerunner, or what was uploaded last."""
+    by_label = {source.label: source for source in sources}
+    names = sorted(by_label, key=lambda name: by_label[name].document["datetime"], reverse=True)
+    uploaded = next((one.label for one in reversed(sources) if one.label.startswith(UPLOAD)), "")
+    after = uploaded or names[0]
+    before = next((name for name in names if _alike(by_label[name], by_label[after])), names[-1])
     left, right = st.columns(2)
     picked = [
         place.selectbox(
-            words, names, index=names.index(first), key=f"file_{words[0]}",
-            format_func=lambda name: view.title_of(by_title[name]),
+            words, names, index=names.index(first), key=f"file_{words[0]}{uploaded}",
+            format_func=lambda name: view.title_of(by_label[name]),
         )
-        for place, words, first in ((left, "A: before", other), (right, "B: after", one))
+        for place, words, first in ((left, "A: before", before), (right, "B: after", after))
     ]  # fmt: skip
-    a, b = (by_title[name] for name in picked)
+    a, b = (by_label[name] for name in picked)
     return a, b
 
 
@@ -100,8 +102,6 @@ def _page() -> None:
         st.info(f"Two result files are needed, {len(sources)} is here. {view.ASKS}")
         return
     chosen = _choose(sources)
-    if chosen is None:
-        return
     try:
         a, b = (measured(source.document, source.label) for source in chosen)
         rows = compare.compare(a, b)

@@ -31,7 +31,7 @@ def _page() -> None:
         )
     with right:
         view.numbers(rows[["arm", "batch", LATENCY, RATE, "place", "verdict", "file"]],
-                     "the numbers of the chart", height=500)  # fmt: skip
+                     "the numbers of the chart", most_px=500)  # fmt: skip
 
 
 _page()

@@ -42,7 +42,7 @@ def _sweep(source: Source) -> None:
         st.caption("Hollow: 98 % of saturation or more, where the figure grows with the run.")
     with right:
         view.numbers(_named(shown, "line", "rate", "rho", "p99_ms", "low_ms", "high_ms"),
-                     "the numbers of the chart", height=460)  # fmt: skip
+                     "the numbers of the chart", most_px=460)  # fmt: skip
     _map(batching.dynamic(rows))
 
 

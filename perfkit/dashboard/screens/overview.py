@@ -25,7 +25,9 @@ def _broken(shelf: Shelf) -> None:
     bad = shelf.of(BROKEN)
     if bad:
         st.warning(f"{len(bad)} files cannot be shown; all others are.")
-        view.numbers(_named(bad), "files that cannot be shown, with the reason")
+        view.numbers(
+            _named(bad).drop(columns="kind"), "files that cannot be shown, with the reason"
+        )
 
 
 def _named(sources: list[Source]) -> pd.DataFrame:
@@ -53,7 +55,7 @@ def _by_batch(cells: pd.DataFrame) -> None:
         st.caption("The newest run of each cell. Hollow: timed, but no ratio accepts it.")
     with right:
         view.numbers(rows[["arm", "batch", RATE, "TTFT ms", "TPOT ms", "verdict"]],
-                     "the numbers of the chart", height=460)  # fmt: skip
+                     "the numbers of the chart", most_px=460)  # fmt: skip
 
 
 def _cells(cells: pd.DataFrame) -> None:
@@ -70,7 +72,7 @@ def _cells(cells: pd.DataFrame) -> None:
     view.say_synthetic(shown)
     kept = [name for name in _SHOWN if shown[name].notna().any()]
     newest = shown.sort_values("date", ascending=False, kind="stable")
-    view.numbers(newest[kept], "every cell with its verdict and figures", height=500)
+    view.numbers(newest[kept], "every cell with its verdict and figures", most_px=500)
     st.caption(f"{len(shown):,} of {len(cells):,} cells, newest first; click a heading to sort.")
 
 

@@ -77,7 +77,7 @@ def _page() -> None:
             )
     with right:
         view.numbers(pd.DataFrame(report.rows(mine), columns=list(report.HEADERS)),
-                     "every pair with its changes, or why it has none", height=600)  # fmt: skip
+                     "every pair with its changes, or why it has none", most_px=600)  # fmt: skip
     with st.expander("The often-quoted gain"):
         for line in report.quoted(mine):
             st.text(line)

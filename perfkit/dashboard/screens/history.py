@@ -43,7 +43,7 @@ def _page() -> None:
         shown = ["run", "date", words, "verdict", "changed", "code_changed", "machine", "driver",
                  "torch", "commit", "file"]  # fmt: skip
         told = runs[shown].rename(columns={"code_changed": "commit changed"})
-        view.numbers(told, "the numbers of the chart, and what changed", height=500)
+        view.numbers(told, "the numbers of the chart, and what changed", most_px=500)
 
 
 _page()

@@ -1,1 +1,0 @@
-"""The dashboard's pages, scripts that Streamlit runs; each shows what the sidebar picked."""
