@@ -27,12 +27,12 @@ _SIZE, _ROW_PX, _HEIGHT_PX = 70, 20, 460  # the height of a chart with its axes 
 _LOG_OVER = 10.0
 
 
-def _looks(names: Iterable[str], title: str) -> tuple[alt.Color, alt.Shape]:
+def _looks(names: Iterable[str], title: str, columns: int = 3) -> tuple[alt.Color, alt.Shape]:
     """Return a colour and a shape for each name: 36 pairs before one comes again."""
     domain = sorted(set(names))
     colours = [COLOURS[at % len(COLOURS)] for at in range(len(domain))]
     shapes = [SHAPES[(at + at // len(COLOURS)) % len(SHAPES)] for at in range(len(domain))]
-    legend = alt.Legend(orient="bottom", columns=3, labelLimit=320, title=None)
+    legend = alt.Legend(orient="bottom", columns=columns, labelLimit=320, title=None)
     return (
         alt.Color(f"{title}:N", scale=alt.Scale(domain=domain, range=colours), legend=legend),
         alt.Shape(f"{title}:N", scale=alt.Scale(domain=domain, range=shapes), legend=legend),
@@ -160,7 +160,7 @@ def changes(rows: pd.DataFrame, title: str) -> alt.LayerChart:
 
     The axis has room for the changes; an interval that is longer is cut at its ends.
     """
-    colour, shape = _looks(rows["attention"], "attention")
+    colour, shape = _looks(rows["attention"], "attention", columns=2)
     base = alt.Chart(rows).encode(
         y=alt.Y("pair:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)),
         tooltip=["pair:N", "attention:N", "change:Q", "low:Q", "high:Q", "runs:Q"],

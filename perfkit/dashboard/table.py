@@ -111,7 +111,10 @@ def latest(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return rows that may stand in one picture, by machine, model and lengths, largest first."""
+    """Return rows that may stand in one picture, by machine, model and lengths.
+
+    First those that were measured, of several batches, with most arms, then with most rows.
+    """
     found = {}
     for (key, model, prompt, new), rows in frame.groupby(
         ["machine_key", "model", "prompt_len", "new_tokens"], sort=True
@@ -119,4 +122,11 @@ def groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         machine = rows["machine"].iloc[0]
         name = f"{model}, prompt {prompt}, {new} new tokens, {machine}"
         found[f"{name} ({key})" if name in found else name] = rows
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+    return dict(sorted(found.items(), key=lambda item: _rank(item[1])))
+
+
+def _rank(rows: pd.DataFrame) -> tuple[bool, bool, int, int]:
+    """Return what is smallest for the rows that are most worth a picture."""
+    made_up = bool(rows["synthetic"].notna().any())
+    arms, batches = len(set(rows["arm"])), len(set(rows["batch"]))
+    return made_up, batches == 1, -arms, -len(rows)

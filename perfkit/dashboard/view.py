@@ -133,6 +133,8 @@ def show(chart: alt.LayerChart, alt: str) -> None:
 def numbers(frame: pd.DataFrame, alt: str, *, most_px: int = 400) -> None:
     """Show a table, at most so high; figures with four digits."""
     figures = frame.select_dtypes("float").columns
+    words = frame.select_dtypes(exclude=["number", "datetimetz"]).columns
+    frame = frame.assign(**{name: frame[name].astype("object").fillna("") for name in words})
     config = {name: st.column_config.NumberColumn(format="%.4g") for name in figures}
     height = min(most_px, _ROW_PX * (len(frame) + 1) + 3)
     st.dataframe(frame, hide_index=True, column_config=config, alt=alt, height=height)
@@ -162,4 +164,4 @@ def title_of(source: Source) -> str:
     kind = "" if source.kind == GENERATION else f" {source.kind}"
     count = len(told["cells"])
     commit, end = table.commit_of(source.document), "/".join(source.label.split("/")[-2:])
-    return short(f"{day}, {name}, {commit}, {count}{kind} cells, {end}")
+    return short(f"{day}, {end}, {commit}, {count}{kind} cells, {name}")

@@ -15,6 +15,8 @@ from perfkit.results.ablation import FIGURES
 if TYPE_CHECKING:
     from perfkit.results.ablation import Pair
 
+# The columns of changes in HEADERS are in the order of FIGURES.
+_HEADER = dict(zip(FIGURES, report.HEADERS[4:], strict=False))
 _WORDS = {**table.WORDS, "peak_allocated_bytes": "peak allocated memory"}
 
 
@@ -47,7 +49,7 @@ def _page() -> None:
     chosen = view.current()
     sources, left_out = view.real(chosen.results(GENERATION))
     if left_out:
-        st.caption(f"{left_out} synthetic files are left out: nobody measured them.")
+        st.caption(f"Left out, as nobody measured them: {left_out} synthetic result files.")
     models = chosen.models
     pairs = [
         pair for pair in pairs_of(tuple(sources)) if not models or pair.case["model"] in models
@@ -76,8 +78,10 @@ def _page() -> None:
                 "chart. Names without what all pairs share."
             )
     with right:
-        view.numbers(pd.DataFrame(report.rows(mine), columns=list(report.HEADERS)),
-                     "every pair with its changes, or why it has none", most_px=600)  # fmt: skip
+        told = pd.DataFrame(report.rows(mine), columns=list(report.HEADERS))
+        first = ["pair", "attention", _HEADER[figure]]
+        told = told[[*first, *(name for name in told.columns if name not in first)]]
+        view.numbers(told, "every pair with its changes, or why it has none", most_px=700)
     with st.expander("The often-quoted gain"):
         for line in report.quoted(mine):
             st.text(line)

@@ -83,7 +83,7 @@ def _page() -> None:
     told = (
         ("cells", len(cells)),
         ("result files", cells["file"].nunique()),
-        ("machines", cells["machine_key"].nunique()),
+        ("machines", cells.loc[cells["synthetic"].isna(), "machine_key"].nunique()),
         ("models", cells["model"].nunique()),
         ("cells not ok", int((cells["verdict"] != "ok").sum())),
     )

@@ -16,8 +16,7 @@ def _page() -> None:
     if not groups:
         st.info(f"No two cells of one machine, model and lengths have figures. {view.ASKS}")
         return
-    names = sorted(groups, key=lambda name: -len(groups[name]))
-    name = st.selectbox("Model, lengths and machine", names, key="pareto_group")
+    name = st.selectbox("Model, lengths and machine", list(groups), key="pareto_group")
     rows = groups[name]
     view.say_synthetic(rows)
     counts = rows["place"].value_counts()
