@@ -1,4 +1,4 @@
-"""docs/ci: commands exist, the files that they name are there, the gate's step ends as it should."""
+"""docs/ci: its commands exist, the files they name are there, the gate's step ends as it should."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
@@ -34,33 +33,35 @@ def lines(program: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in found if line.split(" ")[0] == program]
 
 
+def commands() -> dict[str, Any]:
+    found: Any = typer.main.get_command(app)
+    return dict(found.commands)
+
+
 def id_of(arguments: list[str]) -> str:
     return " ".join(arguments)
 
 
 def test_both_workflows_measure_and_nothing_is_named_twice() -> None:
     assert [path.name for path in WORKFLOWS] == ["perf-cpu.yml", "perf-gpu.yml"]
-    commands = {arguments[0] for arguments in lines("perfkit")}
-    assert commands == {"doctor", "run", "gate", "report"}
+    named = {arguments[0] for arguments in lines("perfkit")}
+    assert named == {"doctor", "run", "gate", "report"}
     assert len(lines("pytest")) == 2
 
 
 @pytest.mark.parametrize("arguments", lines("perfkit"), ids=id_of)
 def test_a_command_of_perfkit_parses(arguments: list[str]) -> None:
-    group = typer.main.get_command(app)
     name, *rest = arguments
-    if name == "report" and name not in group.list_commands(click.Context(group)):  # type: ignore[attr-defined]
+    command = commands().get(name)
+    if name == "report" and command is None:
         pytest.skip("perfkit report is not here yet")
-    command = group.get_command(click.Context(group), name)  # type: ignore[attr-defined]
     assert command is not None
     command.make_context(name, rest)  # an unknown option or a wrong value raises
 
 
 def test_an_option_that_is_not_there_would_be_seen() -> None:
-    group = typer.main.get_command(app)
-    command = group.get_command(click.Context(group), "run")  # type: ignore[attr-defined]
     with pytest.raises(Exception, match="No such option"):
-        command.make_context("run", ["--matrixx", "smoke"])
+        commands()["run"].make_context("run", ["--matrixx", "smoke"])
 
 
 @pytest.mark.parametrize("arguments", lines("pytest"), ids=id_of)
