@@ -55,7 +55,7 @@ def errors(document: Document) -> pd.DataFrame:
     try:
         rows = [row for one in document["compared"] for row in _of_load(one)]
     except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"the validation is damaged: {error!r}") from None
+        raise UsageError(f"is damaged: what was compared cannot be read ({error!r})") from None
     columns = ["load", "figure", "measured ms", "predicted ms", "mean off %"]
     return pd.DataFrame(rows, columns=[*columns, *(f"{name} off %" for name in _QUANTILES)])
 

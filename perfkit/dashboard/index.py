@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perfkit.dashboard.batching import errors
 from perfkit.dashboard.slim import BLOCKS, slim
 from perfkit.dashboard.table import cells_frame
 from perfkit.errors import UsageError, first_line
@@ -146,6 +147,8 @@ def parse(label: str, data: bytes) -> Source | None:
         return _csv(label, data) if label.endswith(".csv") else _json(label, data)
     except UsageError as error:
         return Source(label, BROKEN, str(error).removeprefix(label).strip())
+    except Exception as error:  # whatever a file holds, the others are shown
+        return Source(label, BROKEN, f"cannot be read: {first_line(error)}")
 
 
 def _json(label: str, data: bytes) -> Source:
@@ -172,7 +175,8 @@ def _validation(document: Document) -> Document:
         raise UsageError(f"has schema {document[_VALIDATION]!r}, expected {SCHEMA}")
     if not isinstance(document.get("compared"), list):
         raise UsageError("is damaged: it has no list of what was compared")
-    return {key: document.get(key) for key in (_VALIDATION, "command", "machine", "compared")}
+    errors(document)  # says what is wrong with what it holds
+    return {key: document[key] for key in (_VALIDATION, "compared")}
 
 
 def _csv(label: str, data: bytes) -> Source | None:

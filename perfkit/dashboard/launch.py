@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import subprocess
 import sys
@@ -69,10 +68,7 @@ def command(
 
 def serve(line: Sequence[str]) -> int:
     """Run the server until it ends; whoever ends this process ends it too."""
-    # The app imports this perfkit, wherever it was started from.
-    home = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-    with subprocess.Popen(line, env={**os.environ, "PYTHONPATH": path}) as server:
+    with subprocess.Popen(line) as server:
         before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         try:
             return server.wait()

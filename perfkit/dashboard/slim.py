@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
 from perfkit.reporting.frame import CASE_FIELDS
+from perfkit.results.store import synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BLOCKS = ("perfkit", "perfkit_attention")
 _WHOLE_NUMBERS = frozenset({"batch", "prompt_len", "new_tokens", "tp"})
+# What charts can still hold, in every unit that people read.
+_MOST, _LARGEST = 2**31, 1e300
 _PHASES = ("prefill", "decode")
 _OF_ATTENTION = ("median_s", "flop_per_s", "kv_bytes_per_s", "share_of_ceiling")
 
@@ -31,7 +33,7 @@ def slim(document: Mapping[str, Any], block: str) -> Document:
         "commit_info": _object(document, "commit_info"),
         block: {
             "schema": told["schema"],
-            "synthetic": told.get("synthetic"),
+            "synthetic": synthetic(document),
             "session": _object(told, "session"),
             "machine": _object(told, "machine"),
             "cells": {str(name): cell_of(str(name), cell) for name, cell in told["cells"].items()},
@@ -53,7 +55,7 @@ def _cell(name: str, cell: Mapping[str, Any]) -> Document:
         "case": _case(name, _object(cell, "case")),
         "session": cell.get("session"),
         "metrics": _numbers(name, _object(cell, "metrics")),
-        "agreement": {key: agreement.get(key) for key in ("status", "reason", "relative_l2")},
+        "agreement": {key: _text(agreement.get(key)) for key in ("status", "reason")},
         "attention": {phase: _ran(_object(attention, phase)) for phase in _PHASES},
     }
 
@@ -63,36 +65,39 @@ def _attention_cell(name: str, cell: Mapping[str, Any]) -> Document:
 
 
 def _verdict(cell: Mapping[str, Any]) -> Document:
-    reason = cell.get("reason")
-    return {"verdict": str(cell.get("verdict")), "reason": None if reason is None else str(reason)}
+    return {"verdict": str(cell.get("verdict")), "reason": _text(cell.get("reason"))}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _ran(phase: Mapping[str, Any]) -> Document:
-    return {"class": phase.get("class"), "attention_kernels": _object(phase, "attention_kernels")}
+    kernels = _object(phase, "attention_kernels")
+    return {"class": _text(phase.get("class")), "attention_kernels": kernels}
 
 
 def _case(name: str, case: Mapping[str, Any]) -> Document:
     for key in CASE_FIELDS:
-        wanted = int if key in _WHOLE_NUMBERS else str
-        if not isinstance(case.get(key), wanted):
-            raise UsageError(
-                f"is damaged: {key} of the case of its cell {name} is no {_of(wanted)}"
-            )
+        value, whole = case.get(key), key in _WHOLE_NUMBERS
+        if not (_is_whole(value) if whole else isinstance(value, str)):
+            wanted = "whole number from 1" if whole else "text"
+            raise UsageError(f"is damaged: {key} of the case of its cell {name} is no {wanted}")
     return dict(case)
 
 
-def _of(kind: type) -> str:
-    return "whole number" if kind is int else "text"
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST
+
+
+def _is_figure(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= _LARGEST  # false for NaN too
 
 
 def _numbers(name: str, figures: Mapping[str, Any]) -> Document:
     for key, value in figures.items():
-        if value is None:
-            continue
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        if value is not None and not _is_figure(value):
             raise UsageError(f"is damaged: {key} of its cell {name} is no finite number")
     return dict(figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,3 +52,10 @@ def asked(browser: Any) -> set[str]:
         elif message["method"] == "Network.webSocketCreated":
             found.add(message["params"]["url"])
     return {url for url in found if not url.startswith(("data:", "blob:"))}
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.dashboard.browser import asked, chromium
+from tests.dashboard.browser import asked, chromium, free_port
 from tests.dashboard.files import room, run, write
 
 if TYPE_CHECKING:
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("streamlit")
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(found: Callable[[], Any]) -> Any:

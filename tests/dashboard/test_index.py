@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.dashboard import index
 from perfkit.dashboard.index import Index, parse
+from perfkit.dashboard.slim import slim
 from tests.dashboard.files import SWEEP, room, run, validation, write
 
 if TYPE_CHECKING:
@@ -107,3 +108,20 @@ def test_a_validation_of_another_schema_is_broken() -> None:
     source = parse("v.json", json.dumps(told).encode())
     assert source is not None
     assert source.reason == "is damaged: it has no list of what was compared"
+
+
+def test_a_file_that_nobody_thought_of_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "r/a.json", run())
+    write(tmp_path / "r/b.json", run() | {"datetime": "odd"})
+
+    def odd(document: dict[str, object], block: str) -> dict[str, object]:
+        if document["datetime"] == "odd":
+            raise RuntimeError("nobody thought of this\nat all")
+        return slim(document, block)
+
+    monkeypatch.setattr(index, "slim", odd)
+    a, b = Index([tmp_path / "r"]).shelf().sources
+    assert a.kind == index.GENERATION
+    assert (b.kind, b.reason) == (index.BROKEN, "cannot be read: nobody thought of this")
