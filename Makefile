@@ -97,10 +97,11 @@ parse-nsys: $(STAMP) ## where the time of a profile goes: make parse-nsys FILE=r
 test: $(STAMP) ## run the quick tests that need no GPU
 	$(BIN)/python -m pytest -m "cpu and not slow"
 
-lint: $(STAMP) ## check style, format and types
+lint: $(STAMP) ## check style, format, types and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 clean: ## remove results, plots and caches; baselines and the plot gallery stay
 	rm -rf results .benchmarks .pytest_cache .mypy_cache .ruff_cache dist *.egg-info

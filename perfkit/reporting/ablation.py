@@ -43,7 +43,7 @@ def rows(pairs: Iterable[Pair]) -> list[tuple[str, ...]]:
     made = []
     for pair in pairs:
         ran = (f"{before} → {after}" for before, after in (pair.actual[phase] for phase in PHASES))
-        head = (_about(pair.case), str(pair.case["attention"]), *ran)
+        head = (about(pair.case), str(pair.case["attention"]), *ran)
         if pair.refused is not None:
             made.append((*head, f"refused: {pair.refused}", *[DASH] * 5))
             continue
@@ -63,7 +63,8 @@ def told(change: Change | None) -> str:
     return f"{percent(change.value)} ({percent(low)} to {percent(high)})"
 
 
-def _about(case: Mapping[str, Any]) -> str:
+def about(case: Mapping[str, Any]) -> str:
+    """Return a case in words, without its attention."""
     return (
         f"{case['backend']} {case['model']} {case['precision']} "
         f"b{case['batch']} p{case['prompt_len']} n{case['new_tokens']}"
@@ -204,7 +205,7 @@ def figure(pairs: Sequence[Pair]) -> Figure:
 
 
 def _label(pair: Pair) -> str:
-    return f"{_about(pair.case)}  {pair.case['attention']}"
+    return f"{about(pair.case)}  {pair.case['attention']}"
 
 
 def _panel(axes: Axes, pairs: Sequence[Pair], name: str, colours: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NEEDED = {"policy", "max_batch", "delay_us", "rate", "rho", "lat_p99", "p99_ci", "stable"}
+NEEDED = {"policy", "max_batch", "delay_us", "rate", "rho", "lat_p99", "p99_ci", "stable"}
 _SIZES = {"policy", "max_batch", "delay_us", "rho", "size", "share"}
 # Okabe and Ito's colours, which colour-blind people tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -27,7 +27,7 @@ _MS = 1e3
 
 def read(path: Path) -> pd.DataFrame:
     """Read a sweep's CSV. Raises UsageError for a file that is none."""
-    return _read(path, _NEEDED)
+    return _read(path, NEEDED)
 
 
 def sizes(path: Path) -> pd.DataFrame:

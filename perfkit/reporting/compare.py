@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 # Each block's figures, with their unit where people read and how many of it one of ours is.
-_FIGURES = {
+FIGURES = {
     "perfkit": (
         ("ttft_s", "TTFT ms", 1e3), ("tpot_s", "TPOT ms", 1e3), ("e2e_s", "E2E ms", 1e3),
         ("output_tokens_per_s", "output tok/s", 1.0),
@@ -50,7 +50,7 @@ class Row:
 
 def block_of(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """Return which block both documents hold. Raises UsageError where they hold none in common."""
-    for name in _FIGURES:
+    for name in FIGURES:
         if name in a and name in b:
             return name
     raise UsageError("one file holds generation, the other attention: nothing to compare")
@@ -71,7 +71,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Row]:
     for cell in common:
         one, other = _read(cell, cells_a, block), _read(cell, cells_b, block)
         why = unfit(cells_a[cell], "A", block) or unfit(cells_b[cell], "B", block)
-        for name, _, _ in _FIGURES[block]:
+        for name, _, _ in FIGURES[block]:
             if one.get(name) is not None or other.get(name) is not None:
                 made.append(_row(cell, name, one.get(name), other.get(name), why, same))
     return made
@@ -136,7 +136,7 @@ def table(rows: list[Row], block: str) -> Table:
     for header in ("A", "B", "B ÷ A"):
         made.add_column(header, justify="right", no_wrap=True)
     made.add_column("")
-    units = {name: (words, scale) for name, words, scale in _FIGURES[block]}
+    units = {name: (words, scale) for name, words, scale in FIGURES[block]}
     before = None
     for row in rows:
         words, scale = units[row.figure]

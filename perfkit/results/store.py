@@ -34,18 +34,26 @@ def read(path: Path, name: str = "perfkit") -> Document:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); it was left as it is") from None
+    return checked(document, str(path), name)
+
+
+def checked(document: object, source: str, name: str = "perfkit") -> Document:
+    """Return what was parsed from ``source`` if its block ``name`` holds cells.
+
+    Raises UsageError that names the source and what is wrong with it.
+    """
     block = document.get(name) if isinstance(document, dict) else None
     if not isinstance(block, dict) or not isinstance(block.get("cells"), dict):
-        raise UsageError(f"{path} was not written by perfkit: it has no {name}.cells")
+        raise UsageError(f"{source} was not written by perfkit: it has no {name}.cells")
     if block.get("schema") != SCHEMA:
-        raise UsageError(f"{path} has schema {block.get('schema')!r}, expected {SCHEMA}")
+        raise UsageError(f"{source} has schema {block.get('schema')!r}, expected {SCHEMA}")
     for cell_id, cell in block["cells"].items():
         if not isinstance(cell, dict):
-            raise UsageError(f"{path} is damaged: its cell {cell_id} is no object")
+            raise UsageError(f"{source} is damaged: its cell {cell_id} is no object")
         for part in _PARTS:
             if not isinstance(cell.get(part), dict | None):
-                raise UsageError(f"{path} is damaged: {part} of its cell {cell_id} is no object")
-    result: Document = document
+                raise UsageError(f"{source} is damaged: {part} of its cell {cell_id} is no object")
+    result: Document = document  # type: ignore[assignment]
     return result
 
 
@@ -58,7 +66,7 @@ def synthetic(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def measured(document: Document, path: Path) -> Document:
+def measured(document: Document, path: Path | str) -> Document:
     """Return the document read from ``path``: whatever judges asks here first.
 
     Raises UsageError, naming the file, for one that is synthetic.

@@ -1,0 +1,3 @@
+"""Asks for perfkit's plugin: its markers, options and fixtures."""
+
+pytest_plugins = ["perfkit.pytest_plugin"]

@@ -1,0 +1,1 @@
+"""``perfkit dashboard``: result files in a browser, by Streamlit."""

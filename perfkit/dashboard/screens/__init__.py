@@ -1,0 +1,1 @@
+"""The dashboard's screens, scripts that Streamlit runs; each shows what the sidebar picked."""
