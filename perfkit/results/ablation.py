@@ -197,13 +197,23 @@ def _change(
     ratios = [after / before for before, after in values if before and after]
     if not ratios:
         return None
-    return Change(statistics.median(ratios) - 1, _interval(ratios), len(ratios))
+    return change_of(ratios)
 
 
-def _interval(ratios: Sequence[float]) -> tuple[float, float] | None:
-    """Return Student's 95 % interval over runs, of the ratios' logarithms."""
-    if len(ratios) < 2:
+def change_of(ratios: Sequence[float]) -> Change:
+    """Return the change that these ratios, one a run, tell of."""
+    ends = interval_over_runs(ratios)
+    around = None if ends is None else (ends[0] - 1, ends[1] - 1)
+    return Change(statistics.median(ratios) - 1, around, len(ratios))
+
+
+def interval_over_runs(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return Student's 95 % interval of the runs' middle, of the logarithms of positive values.
+
+    None of a single run.
+    """
+    if len(values) < 2:
         return None
-    half = above((1 + CONFIDENCE) / 2, ratios, math.inf)
-    middle = statistics.geometric_mean(ratios)
-    return middle * math.exp(-half) - 1, middle * math.exp(half) - 1
+    half = above((1 + CONFIDENCE) / 2, values, math.inf)
+    middle = statistics.geometric_mean(values)
+    return middle * math.exp(-half), middle * math.exp(half)

@@ -28,12 +28,24 @@ def read(path: Path, name: str = "perfkit") -> Document:
 
     Raises UsageError that names the file and what is wrong with it.
     """
+    return checked(parse(path), path, name)
+
+
+def parse(path: Path) -> Any:
+    """Return the JSON of a file. Raises UsageError that names a file that has none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); it was left as it is") from None
+
+
+def checked(document: Any, path: Path, name: str = "perfkit") -> Document:
+    """Return what was parsed from ``path``, if its block ``name`` holds cells.
+
+    Raises UsageError that names the file and what is wrong with it.
+    """
     block = document.get(name) if isinstance(document, dict) else None
     if not isinstance(block, dict) or not isinstance(block.get("cells"), dict):
         raise UsageError(f"{path} was not written by perfkit: it has no {name}.cells")
