@@ -31,7 +31,7 @@ app = typer.Typer(
 _COMMANDS = (
     gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.build_engine, trt_cli.trt,
     trt_cli.trt_plots, trt_cli.trtllm_bench, trt_cli.import_trtllm_bench, profile, parse, explain,
-    report_cli.report,
+    report_cli.report, report_cli.verify, report_cli.demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)
