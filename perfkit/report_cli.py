@@ -39,8 +39,8 @@ def verify(
 ) -> None:
     """Recompute every statistic of result files from their raw samples; 1 where one differs."""
     from perfkit.errors import UsageError
-    from perfkit.reporting.verification import lines
     from perfkit.verifying.files import verify as check
+    from perfkit.verifying.lines import lines
 
     bad, differs = [], False
     for path in files:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.profiling.classes import CLASSES
 from perfkit.profiling.explain import IDLE
+from perfkit.reporting.chart_rows import FRONT
 from perfkit.reporting.drawing import FAINT, INK
 from perfkit.reporting.memory import FORECAST
 from perfkit.reporting.scene import PALETTE
@@ -28,9 +29,17 @@ _WIDE = 820
 
 
 def pareto(rows: Sequence[Row], scene: Scene) -> alt.TopLevelMixin | None:
-    """Return output token/s over e2e latency, a panel a workload; a click in the legend picks."""
+    """Return output token/s over e2e latency, a panel a workload; a click in the legend picks.
+
+    Workloads without a cell that may be compared have no panel.
+    """
     import altair as alt
 
+    led = {row["panel"] for row in rows if row["state"] == FRONT}
+    rows = [row for row in rows if row["panel"] in led]
+    if not rows:
+        return None
+    on_front = f"datum.state == '{FRONT}'"
     picked = alt.selection_point(fields=["arm"], bind="legend")
     colour = _arms(rows, scene)
     base = alt.Chart(_data(rows)).encode(
@@ -38,12 +47,12 @@ def pareto(rows: Sequence[Row], scene: Scene) -> alt.TopLevelMixin | None:
         y=alt.Y("output token/s:Q", scale=alt.Scale(type="log", nice=False, padding=12)),
         opacity=alt.condition(picked, alt.value(1), alt.value(0.12)),
     )
-    front = base.transform_filter("datum.state == 'on the front'").mark_line(
+    front = base.transform_filter(on_front).mark_line(
         strokeWidth=1.4
     ).encode(color=colour, detail="arm:N")  # fmt: skip
     points = base.mark_point(filled=True, size=55, strokeWidth=1.3).encode(
         stroke=colour,
-        fill=alt.condition("datum.state == 'on the front'", colour, alt.value(_BEATEN)),
+        fill=alt.condition(on_front, colour, alt.value(_BEATEN)),
         tooltip=["arm:N", "batch:Q", _number("e2e (s)"), _number("output token/s"), "state:N"],
     )
     labels = base.mark_text(dy=-9, fontSize=9, color=INK).encode(text="batch:Q")

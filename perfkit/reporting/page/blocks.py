@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as ``svg`` text or as a Vega-Lite ``spec``; ``label`` is its text alternative."""
+    """A picture as ``svg`` text or as a Vega-Lite ``spec``, of inert JSON.
+
+    ``label`` is its text alternative; ``failed`` says why it is neither.
+    """
 
     label: str
     svg: str | None = None
-    spec: Mapping[str, Any] | None = None
+    spec: str | None = None
     failed: str | None = None
 
 

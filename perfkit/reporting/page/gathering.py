@@ -185,6 +185,8 @@ def _check(cell: Mapping[str, Any]) -> None:
             raise TypeError(f"{key} is {case[key]!r}, expected a count")
     if cell.get("verdict") not in VERDICTS:
         raise ValueError(f"unknown verdict {cell.get('verdict')!r}")
+    if not isinstance(cell.get("session"), str | None):
+        raise TypeError(f"session is {cell['session']!r}, expected a text")
     for keys in _OBJECTS:
         section(cell, *keys)
     for value in _numbers(cell):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -72,12 +73,18 @@ def drawing(documents: Sequence[Mapping[str, Any]], *, interactive: bool) -> Dra
     return draw
 
 
-def _spec(chart: Any, documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _spec(chart: Any, documents: Sequence[Mapping[str, Any]]) -> str:
     mark = mark_of(documents)
     spec: dict[str, Any] = chart.to_dict()
     if mark is not None:
         spec["title"] = {"text": mark, "color": "#B00020", "fontSize": 13, "anchor": "start"}
-    return spec
+    return inert_json(spec)
+
+
+def inert_json(value: Mapping[str, Any]) -> str:
+    """Return JSON in which nothing can end the script element that it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def svg_of(figure: Figure, documents: Sequence[Mapping[str, Any]], label: str) -> str:

@@ -1,4 +1,11 @@
 "use strict";
+// Paper has no clicks: what is folded opens before printing.
+let folded = [];
+window.addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const one of folded) one.open = true;
+});
+window.addEventListener("afterprint", () => { for (const one of folded) one.open = false; });
 // A click on a head sorts its column: as numbers where the first one is a number.
 for (const head of document.querySelectorAll("table.sortable th")) {
   head.tabIndex = 0;

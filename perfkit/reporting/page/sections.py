@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from perfkit.results.store import cells_of, section
 from perfkit.results.validity import machine_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from perfkit.profiling.explain import Moved
     from perfkit.reporting.page.gathering import Found, Gate
@@ -52,18 +53,28 @@ def part_of(name: str, title: str, mark: str | None, found: Sequence[Found], dra
     """Return the sections of these documents; ``draw`` makes their pictures."""
     documents = [short_named(one.document) for one in found]
     scene = set_scene(documents)
-    made = [
-        verdict_section(found, across=_across(documents)),
-        _latency(scene, draw),
-        _pareto(scene, draw),
-        _roofline(documents, draw),
-        _memory(scene, draw),
-        _ablation(documents, draw) if mark is None else None,
-        _profiles(documents, draw),
-        _health(found),
-        _again(found) if mark is None else None,
-    ]
+    makers: dict[str, Callable[[], Section | None]] = {
+        "Verdicts": lambda: verdict_section(found, across=_across(documents)),
+        "Latency distribution": lambda: _latency(scene, draw),
+        "Throughput against latency": lambda: _pareto(scene, draw),
+        "Roofline with measured ceilings": lambda: _roofline(documents, draw),
+        "Memory: forecast against measured": lambda: _memory(scene, draw),
+        "Fused attention ablated": lambda: _ablation(documents, draw) if mark is None else None,
+        "Where the time goes": lambda: _profiles(documents, draw),
+        "Run health": lambda: _health(found),
+        "To measure a row again": lambda: _again(found) if mark is None else None,
+    }
+    made = [_made(words, make) for words, make in makers.items()]
     return Part(name, title, mark, [one for one in made if one is not None])
+
+
+def _made(title: str, make: Callable[[], Section | None]) -> Section | None:
+    """Return a section, or one that says why it is not there: the others still stand."""
+    try:
+        return make()
+    except Exception as error:  # a file may be odd in a way that nobody thought of
+        reason = f"Not shown: {type(error).__name__}: {error}"[:300]
+        return Section(re.sub(r"\W+", "-", title.lower()), title, [reason])
 
 
 def _across(documents: Sequence[Document]) -> str:

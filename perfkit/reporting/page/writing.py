@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from perfkit.reporting.tables import date_of, machine_name
 from perfkit.results.store import cells_of, synthetic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from perfkit.reporting.page.gathering import Gathered
 
@@ -113,12 +112,6 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def inert_json(value: Mapping[str, Any]) -> str:
-    """Return JSON in which nothing can end the script element that it stands in."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _render(**values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -126,5 +119,4 @@ def _render(**values: Any) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=False, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters["json"] = inert_json
     return environment.get_template("report.html.j2").render(**values)
