@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from perfkit.profiling.explain import Moved
+    from perfkit.reporting.pooled import Row as Pooled
     from perfkit.reporting.roofline import Point, Roof
     from perfkit.reporting.scene import Drawn, Scene
     from perfkit.results.ablation import Pair
@@ -30,6 +31,21 @@ _LATENCIES = {"ttft_s": "time to first token", "itl_s": "between tokens"}
 def workload(cell: Drawn) -> str:
     """Return a cell's model and shape in words."""
     return f"{cell.model}: {shape_words(cell.shape, with_new=True)}"
+
+
+def effect_rows(rows: Iterable[Pooled]) -> list[Row]:
+    """Return a row a cell that has an effect, as a quotient, in the order given."""
+    from perfkit.reporting.effects import names
+
+    kept = [(row, row.effect) for row in rows if row.effect is not None]
+    made = []
+    for name, (row, effect) in zip(names([row for row, _ in kept]), kept, strict=True):
+        low, high = effect.interval or (effect.value, effect.value)
+        made.append({
+            "cell": name, "machine": row.group.machine, "verdict": row.verdict,
+            "times": 1 + effect.value, "low": 1 + low, "high": 1 + high, "runs": effect.runs,
+        })  # fmt: skip
+    return made
 
 
 def throughput_rows(scene: Scene) -> list[Row]:

@@ -28,6 +28,35 @@ _DASHES = {"-": [1, 0], "--": [6, 3], ":": [2, 2], "-.": [6, 2, 2, 2]}
 _WIDE = 820
 
 
+def effects(rows: Sequence[Row]) -> alt.TopLevelMixin | None:
+    """Return each cell's effect with its interval, in the order of the rows."""
+    import altair as alt
+
+    if not rows:
+        return None
+    machines = dict.fromkeys(row["machine"] for row in rows)
+    colour = _scale("machine", dict(zip(machines, PALETTE * 3, strict=False)), None)
+    base = alt.Chart(_data(rows)).encode(
+        y=alt.Y("cell:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)), color=colour
+    )
+    spans = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X(
+            "low:Q",
+            title="output tok/s, times eager nofmha's, log axis (more is better)",
+            scale=alt.Scale(type="log", nice=False, padding=10),
+        ),
+        x2="high:Q",
+    )
+    points = base.mark_point(filled=True, size=55).encode(
+        x="times:Q",
+        tooltip=["cell:N", "machine:N", "verdict:N", _number("times"), _number("low"),
+                 _number("high"), "runs:Q"],
+    )  # fmt: skip
+    zero = alt.Chart(_data([{}])).mark_rule(color=FAINT).encode(x=alt.datum(1))
+    made = alt.layer(zero, spans, points).properties(width=_WIDE - 330, height=alt.Step(15))
+    return _finish(made, "Effect on output throughput, with intervals over runs")
+
+
 def pareto(rows: Sequence[Row], scene: Scene) -> alt.TopLevelMixin | None:
     """Return output token/s over e2e latency, a panel a workload; a click in the legend picks.
 

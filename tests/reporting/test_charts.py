@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from perfkit.profiling.explain import moved
-from perfkit.reporting import chart_rows, charts, profiling, roofline
+from perfkit.reporting import chart_rows, charts, pooled, profiling, roofline
 from perfkit.reporting.scene import set_scene
 from tests.profiling.test_explain import COMPILED, EAGER
-from tests.reporting.documents import large
+from tests.reporting.documents import cell, document, large
 from tests.reporting.test_profiling import profiled
 
 pytest.importorskip("altair", reason="needs the extra report")
@@ -27,7 +27,9 @@ def drawn() -> dict[str, Any]:
              "low": -45.0, "high": -35.0, "runs": 4}]  # fmt: skip
     points = [{"panel": "head_dim 128, full", "provider": "triton", "length": length,
                "TFLOP/s": 400.0, "verdict": "ok"} for length in (512, 1024)]  # fmt: skip
+    both = document(cell(attention="nofmha", rate=100.0), cell(rate=150.0))
     return {
+        "effects": charts.effects(chart_rows.effect_rows(pooled.rows([both]))),
         "pareto": charts.pareto(chart_rows.throughput_rows(scene), scene),
         "latency": charts.latency(chart_rows.latency_rows(scene), scene),
         "roofline": charts.roofline(chart_rows.roofline_rows(shown), roofs, scene),
@@ -56,7 +58,8 @@ def test_arms_have_the_colours_of_the_pictures() -> None:
 
 def test_without_rows_there_is_no_chart() -> None:
     scene = set_scene([large()])
-    made = [charts.pareto([], scene), charts.latency([], scene), charts.memory([]),
+    made = [charts.effects([]), charts.pareto([], scene)]
+    made += [charts.latency([], scene), charts.memory([]),
             charts.ablation([]),
             charts.breakdown([], {}), charts.attention([], {})]  # fmt: skip
-    assert made == [None] * 6
+    assert made == [None] * 7

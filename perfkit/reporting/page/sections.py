@@ -54,7 +54,7 @@ def part_of(name: str, title: str, mark: str | None, found: Sequence[Found], dra
     documents = [short_named(one.document) for one in found]
     scene = set_scene(documents)
     makers: dict[str, Callable[[], Section | None]] = {
-        "Verdicts": lambda: verdict_section(found, across=_across(documents)),
+        "Verdicts": lambda: verdict_section(found, draw, across=_across(documents)),
         "Latency distribution": lambda: _latency(scene, draw),
         "Throughput against latency": lambda: _pareto(scene, draw),
         "Roofline with measured ceilings": lambda: _roofline(documents, draw),

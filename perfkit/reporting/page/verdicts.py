@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from perfkit.reporting import charts, effects
+from perfkit.reporting.chart_rows import effect_rows
 from perfkit.reporting.gate import percent
 from perfkit.reporting.page import words
 from perfkit.reporting.page.blocks import Section, Table
-from perfkit.reporting.pooled import rows
+from perfkit.reporting.pooled import REFERENCE, rows
 from perfkit.reporting.tables import DASH, GIB, gib, short_id
 from perfkit.results.record import VERDICTS
 from perfkit.results.store import section
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.reporting.page.gathering import Found
+    from perfkit.reporting.page.pictures import Draw
     from perfkit.reporting.pooled import Figure, Row
 
 _FIGURES = (
@@ -27,16 +30,24 @@ _EFFECT = ("effect on tok/s", "95 % over runs", "runs")
 _TEXTS = frozenset({"machine", "commit", "cell", "verdict", "why", "attention ran"})
 
 
-def verdict_section(found: Sequence[Found], *, across: str) -> Section:
+def verdict_section(found: Sequence[Found], draw: Draw, *, across: str) -> Section:
     """Return the table of verdicts, and how many there are of each."""
     made = rows(one.document for one in found)
     counts = Counter(row.verdict if row.verdict in VERDICTS else "mixed over runs" for row in made)
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    drawn = effects.shown(made)
+    pictures = draw(
+        "Effect of each cell on output throughput, the largest first, with intervals over runs",
+        lambda: effects.figure(made), lambda: charts.effects(effect_rows(drawn)),
+    )  # fmt: skip
+    have = sum(row.effect is not None for row in made)
+    cut = f"The picture shows the {len(drawn)} largest of {have} effects."
     said = [
         f"{len(made)} cells: {told or 'none'}.", words.VERDICTS,
         words.OVER_RUNS if any(row.runs > 1 for row in made) else words.ONE_RUN, across,
+        cut if have > len(drawn) else "",
     ]  # fmt: skip
-    return Section("verdicts", "Verdicts", [one for one in said if one], (), [_table(made)])
+    return Section("verdicts", "Verdicts", [one for one in said if one], pictures, [_table(made)])
 
 
 def _table(made: Sequence[Row]) -> Table:
@@ -62,14 +73,14 @@ def _line(row: Row) -> tuple[str, ...]:
     return (
         short_id(row.cell),
         row.verdict,
-        row.no_effect if change is None and row.runs else percent(change.value if change else None),
+        "reference" if row.no_effect == REFERENCE else percent(change.value if change else None),
         f"{percent(ends[0])} to {percent(ends[1])}" if ends else DASH,
         str(row.runs),
         *(_figure(row.figures.get(name), scale) for name, _, scale in _FIGURES),
         DASH if row.spread is None else f"{100 * row.spread:.1f}",
         DASH if row.peak_bytes is None else gib(row.peak_bytes / GIB),
         _kernels(row),
-        row.reason,
+        row.reason or (row.no_effect if row.runs else ""),
     )
 
 
