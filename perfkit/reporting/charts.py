@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BEATEN = "#C8C8C8"
 _DASHES = {"-": [1, 0], "--": [6, 3], ":": [2, 2], "-.": [6, 2, 2, 2]}
-_WIDE = 820
+_WIDE = 1100
 
 
 def effects(rows: Sequence[Row]) -> alt.TopLevelMixin | None:
@@ -85,7 +85,7 @@ def pareto(rows: Sequence[Row], scene: Scene) -> alt.TopLevelMixin | None:
         tooltip=["arm:N", "batch:Q", _number("e2e (s)"), _number("output token/s"), "state:N"],
     )
     labels = base.mark_text(dy=-9, fontSize=9, color=INK).encode(text="batch:Q")
-    chart = alt.layer(front, points, labels).properties(width=230, height=190)
+    chart = alt.layer(front, points, labels).properties(width=310, height=220)
     made = chart.facet(facet=_panels("panel"), columns=3).resolve_scale(x="independent")
     return _finish(made.add_params(picked), "Output throughput over end-to-end latency")
 
@@ -143,11 +143,13 @@ def roofline(rows: Sequence[Row], roofs: Sequence[Row], scene: Scene) -> alt.Top
         order="order:Q", tooltip=["ceiling:N"],
     )  # fmt: skip
     points = alt.Chart(_data(rows)).mark_point(filled=True, size=60).encode(
-        x=x, y=y, color=_arms(rows, scene), shape=alt.Shape("phase:N"),
+        x=x, y=y, color=_arms(rows, scene), shape=alt.Shape(
+            "phase:N", scale=alt.Scale(domain=["prefill", "decode"], range=["circle", "square"])
+        ),
         opacity=alt.condition(picked, alt.value(0.9), alt.value(0.08)),
         tooltip=["cell:N", "phase:N", _number("FLOP/byte"), _number("TFLOP/s")],
     )  # fmt: skip
-    made = alt.layer(lines, points).add_params(picked).properties(width=_WIDE - 170, height=340)
+    made = alt.layer(lines, points).add_params(picked).properties(width=_WIDE - 300, height=380)
     return _finish(made, "Rate of each phase under the measured ceilings")
 
 
@@ -194,7 +196,7 @@ def ablation(rows: Sequence[Row]) -> alt.TopLevelMixin | None:
                      _number("high"), "runs:Q"],
         )  # fmt: skip
         zero = alt.Chart(_data([{}])).mark_rule(color=FAINT).encode(x=alt.datum(0))
-        panels.append(alt.layer(zero, spans, points).properties(width=180, height=alt.Step(14)))
+        panels.append(alt.layer(zero, spans, points).properties(width=235, height=alt.Step(15)))
     return _finish(alt.hconcat(*panels), "Change by fused attention")
 
 
@@ -249,7 +251,7 @@ def attention(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.TopLevelMi
         x=alt.X("length:Q", title="sequence length", scale=alt.Scale(type="log", base=2)),
         y=alt.Y("TFLOP/s:Q"), color=scale,
         tooltip=["provider:N", "length:Q", _number("TFLOP/s"), "verdict:N"],
-    ).properties(width=320, height=210).facet(facet=_panels("panel"), columns=2)  # fmt: skip
+    ).properties(width=470, height=240).facet(facet=_panels("panel"), columns=2)  # fmt: skip
     return _finish(made, "Attention kernels, TFLOP/s over length")
 
 

@@ -39,7 +39,7 @@ def attention_section(found: Found, draw: Draw) -> Section:
         f"{found.path.name}: {_machine(block)}, {day}.",
         "Device time of a call; every output was held against fp32 before it was timed.",
     ]
-    table = Table(f"{len(cells)} cells", _HEADERS, [_line(cell) for cell in cells], _TEXTS)
+    table = Table("Every provider and problem", _HEADERS, [_line(cell) for cell in cells], _TEXTS)
     return Section("kernels", f"Attention kernels: {found.path.name}", words, pictures, [table])
 
 

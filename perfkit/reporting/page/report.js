@@ -6,7 +6,7 @@ window.addEventListener("beforeprint", () => {
   for (const one of folded) one.open = true;
 });
 window.addEventListener("afterprint", () => { for (const one of folded) one.open = false; });
-// A click on a head sorts its column: as numbers where the first one is a number.
+// A click on a head sorts its column, as numbers where it is one of numbers.
 for (const head of document.querySelectorAll("table.sortable th")) {
   head.tabIndex = 0;
   const sort = () => {
@@ -16,7 +16,7 @@ for (const head of document.querySelectorAll("table.sortable th")) {
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     const text = (row) => row.cells[at].textContent.trim();
     const value = (row) => parseFloat(text(row).replaceAll(",", ""));
-    const numeric = head.classList.contains("number");
+    const numeric = head.classList.contains("n");
     const rows = [...body.rows];
     rows.sort((a, b) => {
       if (!numeric) return (down ? -1 : 1) * text(a).localeCompare(text(b));
