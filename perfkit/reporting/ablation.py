@@ -48,7 +48,7 @@ def rows(pairs: Iterable[Pair]) -> list[tuple[str, ...]]:
             made.append((*head, f"refused: {pair.refused}", *[DASH] * 5))
             continue
         changes = [pair.changes.get(name) for name in FIGURES]
-        count = max(change.runs for change in changes if change is not None)
+        count = max((change.runs for change in changes if change is not None), default=0)
         made.append((*head, *map(told, changes), str(count)))
     return made
 

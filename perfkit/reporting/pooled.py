@@ -96,7 +96,7 @@ def rows(documents: Iterable[Document]) -> list[Row]:
 def _size(row: Row) -> float:
     if row.effect is None:
         return -1.0 if row.no_effect == REFERENCE else -2.0
-    return abs(math.log1p(row.effect.value))
+    return abs(math.log1p(row.effect.value)) if row.effect.value > -1 else math.inf
 
 
 def _row(group: Group, name: str) -> Row:
@@ -165,7 +165,7 @@ def _effect(kept: Sequence[tuple[Document, Mapping[str, Any]]]) -> tuple[Change 
         if reference is body:
             return None, REFERENCE
         found = None if synthetic(run) is not None else ratio(body, reference)
-        if found is None:
+        if found is None or found <= 0:
             reasons.append(_why_no_ratio(run, body, reference))
         else:
             ratios.append(found)

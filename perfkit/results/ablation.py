@@ -123,10 +123,11 @@ def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pai
         arms = [(cells_of(run)[plain], cells_of(run)[fused]) for run in usable]
         found = {name: _change(name, arms) for name in FIGURES}
         changes = {name: change for name, change in found.items() if change is not None}
-        share = statistics.median(
-            cell["metrics"]["ttft_s"] / cell["metrics"]["e2e_s"] for cell, _ in arms
+        told = [section(cell, "metrics") for cell, _ in arms]
+        share = metrics.median(
+            [one["ttft_s"] / one["e2e_s"] for one in told if one.get("ttft_s") and one.get("e2e_s")]
         )
-        mbu = metrics.median([cell["metrics"].get("mbu") for cell, _ in arms])
+        mbu = metrics.median([one.get("mbu") for one in told])
     return Pair(machine, plain, fused, case, actual, changes, share, mbu, refused)
 
 
@@ -193,7 +194,10 @@ def _change(
     name: str, arms: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> Change | None:
     """Return a figure's change; None where no run has it in both arms."""
-    values = ((cell["metrics"].get(name), other["metrics"].get(name)) for cell, other in arms)
+    values = (
+        (section(cell, "metrics").get(name), section(other, "metrics").get(name))
+        for cell, other in arms
+    )
     ratios = [after / before for before, after in values if before and after]
     if not ratios:
         return None

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 _BLOCKS = ("perfkit", "perfkit_attention")
-# Parts of a cell that readers look into.
+# Parts of a block, and of a cell, that readers look into.
+_WHOLE = ("session", "machine", "ceilings")
 _PARTS = ("case", "agreement", "metrics", "samples", "telemetry")
 _CHUNK_BYTES = 1 << 16
 
@@ -51,6 +52,9 @@ def checked(document: Any, path: Path, name: str = "perfkit") -> Document:
         raise UsageError(f"{path} was not written by perfkit: it has no {name}.cells")
     if block.get("schema") != SCHEMA:
         raise UsageError(f"{path} has schema {block.get('schema')!r}, expected {SCHEMA}")
+    for part in _WHOLE:
+        if not isinstance(block.get(part), dict | None):
+            raise UsageError(f"{path} is damaged: its {part} is no object")
     for cell_id, cell in block["cells"].items():
         if not isinstance(cell, dict):
             raise UsageError(f"{path} is damaged: its cell {cell_id} is no object")

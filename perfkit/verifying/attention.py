@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 def verify_attention(document: Document, found: Findings) -> None:
     """Compare every timed cell of an attention document with its entry's data."""
     block = document["perfkit_attention"]
-    data = {
-        str(entry.get("param")): section(entry, "stats").get("data") or []
-        for entry in document.get("benchmarks") or []
-    }
+    data = data_of(document)
     for name, cell in block["cells"].items():
         if cell.get("median_s") is None:
             continue
@@ -32,6 +29,17 @@ def verify_attention(document: Document, found: Findings) -> None:
             _cell(name, cell, data[name], section(block, "ceilings"), found)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             found.differ(name, "cell", "not readable", "numbers", str(error)[:200])
+
+
+def data_of(document: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the data of each entry that has some, by its cell; what is none is left out."""
+    entries = document.get("benchmarks")
+    found = {}
+    for entry in entries if isinstance(entries, list) else []:
+        stats = entry.get("stats") if isinstance(entry, dict) else None
+        if isinstance(stats, dict) and isinstance(stats.get("data"), list):
+            found[str(entry.get("param"))] = stats["data"]
+    return found
 
 
 def _cell(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UsageError
@@ -144,9 +145,9 @@ def _check_attention(cell: Mapping[str, Any]) -> None:
 
 def _machine(document: Mapping[str, Any], block: str, path: Path) -> None:
     """Raise UsageError where what a whole file says of itself is not as it should be."""
-    for part in ("session", "machine", "ceilings"):
-        if not isinstance(document[block].get(part), dict | None):
-            raise UsageError(f"{path} is damaged: its {part} is no object")
+    for part in ("matrices", "warnings", "not_measured"):
+        if not isinstance(section(document, block, "session").get(part), list | None):
+            raise UsageError(f"{path} is damaged: {part} of its session is no list")
     if not isinstance(document.get("commit_info"), dict | None):
         raise UsageError(f"{path} is damaged: its commit_info is no object")
     try:
@@ -176,37 +177,52 @@ def _whole_cells(document: Document, path: Path, say: Callable[[str], None]) -> 
 
 def _check(cell: Mapping[str, Any]) -> None:
     """Raise what says how a cell is not as docs/results.md has it."""
-    case = cell["case"]
-    for key in _TEXTS:
-        if not isinstance(case[key], str):
-            raise TypeError(f"{key} is {case[key]!r}, expected a text")
-    for key in _COUNTS:
-        if not isinstance(case[key], int) or case[key] < 1:
-            raise TypeError(f"{key} is {case[key]!r}, expected a count")
+    _check_case(cell["case"])
     if cell.get("verdict") not in VERDICTS:
         raise ValueError(f"unknown verdict {cell.get('verdict')!r}")
     if not isinstance(cell.get("session"), str | None):
         raise TypeError(f"session is {cell['session']!r}, expected a text")
     for keys in _OBJECTS:
         section(cell, *keys)
+    for phase in ("prefill", "decode"):
+        ran = section(cell, "attention", phase)
+        if not isinstance(ran.get("class"), str | None):
+            raise TypeError(f"the attention class of {phase} is no text")
+        if not isinstance(ran.get("attention_kernels"), dict | None):
+            raise TypeError(f"the attention kernels of {phase} are no object")
     for value in _numbers(cell):
+        _check_number(value)
+    for value in _readings(cell):
+        if value is None:
+            raise TypeError("null among samples or readings")
         _check_number(value)
 
 
+def _check_case(case: Mapping[str, Any]) -> None:
+    for key in _TEXTS:
+        if not isinstance(case[key], str):
+            raise TypeError(f"{key} is {case[key]!r}, expected a text")
+    for key in _COUNTS:
+        if not isinstance(case[key], int) or case[key] < 1:
+            raise TypeError(f"{key} is {case[key]!r}, expected a count")
+
+
 def _numbers(cell: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield what must be a number, where it is there."""
+    """Yield what must be a number, or null for none."""
     for keys in _NUMBERS:
         yield from (value for key, value in section(cell, *keys).items() if key != "method")
-    for values in section(cell, "samples").values():
-        for value in values:
-            yield from value if isinstance(value, list) else (value,)
-            if value is None:
-                yield "null"  # no sample may be missing
+    telemetry = section(cell, "telemetry")
+    yield from (telemetry.get(key) for key in ("temperature_c_max", "cpu_wait_share"))
+    yield from (telemetry.get("throttle_bits"), cell.get("attempt"))
+
+
+def _readings(cell: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what must be a number: each sample and each reading of a clock or meter."""
+    for name, values in section(cell, "samples").items():
+        yield from chain.from_iterable(values) if name == "itl_s" else values
     telemetry = section(cell, "telemetry")
     for key in ("sm_clock_mhz", "power_w"):
         yield from telemetry.get(key) or ()
-    yield from (telemetry.get(key) for key in ("temperature_c_max", "cpu_wait_share"))
-    yield from (telemetry.get("throttle_bits"), cell.get("attempt"))
 
 
 def _check_number(value: Any) -> None:

@@ -68,7 +68,11 @@ def test_a_file_given_twice_is_read_once(tmp_path: Path) -> None:
         {"memory": {"forecast": {"total_bytes": []}}},
         {"telemetry": {"sm_clock_mhz": [None, "x"]}},
         {"telemetry": {"sm_clock_mhz": 1980}},
+        {"samples": {"e2e_s": [[]]}},
+        {"telemetry": {"power_w": [None]}},
         {"attention": {"prefill": "flash"}},
+        {"attention": {"decode": {"class": [[]]}}},
+        {"attention": {"decode": {"attention_kernels": [None]}}},
         {"session": ["a"]},
     ],
 )
@@ -83,6 +87,12 @@ def test_a_damaged_cell_is_named_and_left_out(tmp_path: Path, change: dict[str, 
     assert len(found.problems) == 1
     assert f"{path} is damaged" in found.problems[0]
     assert bad[0] in found.problems[0]
+
+
+def test_a_list_that_a_session_keeps_must_be_one(tmp_path: Path) -> None:
+    found = gather([put(tmp_path, "run.json", document(cell(), session={"matrices": 3.5}))])
+    assert found.results == ()
+    assert "matrices of its session is no list" in found.problems[0]
 
 
 @pytest.mark.parametrize("part", ["session", "machine", "ceilings"])
