@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.reporting import attention as report
 from perfkit.reporting import charts
-from perfkit.reporting.page.blocks import Section, Table
+from perfkit.reporting.page.blocks import Section, Table, digits
 from perfkit.reporting.tables import DASH, machine_name
 from perfkit.results.store import section
 
@@ -65,7 +65,7 @@ def _rows(document: Mapping[str, object]) -> list[Row]:
 def _line(cell: Mapping[str, object]) -> tuple[str, ...]:
     def number(key: str, scale: float) -> str:
         value = cell.get(key)
-        return f"{value * scale:,.4g}" if isinstance(value, int | float) else DASH
+        return digits(value * scale) if isinstance(value, int | float) else DASH
 
     return (
         str(cell["problem"]), str(cell["cache"]), str(cell["provider"]), str(cell["verdict"]),

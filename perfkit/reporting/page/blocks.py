@@ -55,3 +55,8 @@ class Part:
     title: str
     mark: str | None
     sections: Sequence[Section]
+
+
+def digits(value: float) -> str:
+    """Return a number with four digits, whole where it has more, as people read it."""
+    return f"{value:,.0f}" if abs(value) >= 9999.5 else f"{value:,.4g}"

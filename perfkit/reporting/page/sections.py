@@ -25,7 +25,7 @@ from perfkit.reporting.latency import latency
 from perfkit.reporting.memory import largest_of, memory
 from perfkit.reporting.memory_table import account
 from perfkit.reporting.page import health, words
-from perfkit.reporting.page.blocks import Part, Section, Table
+from perfkit.reporting.page.blocks import Part, Section, Table, digits
 from perfkit.reporting.page.pictures import short_named
 from perfkit.reporting.page.verdicts import verdict_section
 from perfkit.reporting.pareto import throughput_latency_pareto
@@ -132,8 +132,8 @@ def _pareto(scene: Scene, draw: Draw) -> Section | None:
         return None
     headers = ("workload", "arm", "batch", "e2e s", "output token/s", "")
     rows = [
-        (row["panel"], row["arm"], str(row["batch"]), f"{row['e2e (s)']:.4g}",
-         f"{row['output token/s']:,.4g}", row["state"])
+        (row["panel"], row["arm"], str(row["batch"]), digits(row["e2e (s)"]),
+         digits(row["output token/s"]), row["state"])
         for row in told
     ]  # fmt: skip
     picture = draw(
@@ -161,8 +161,8 @@ def _roofline(documents: Sequence[Document], draw: Draw) -> Section | None:
             partial(roofline.figure, f"Roofline, measured ceilings: {name}", own, shown, over),
             partial(_roofline_chart, own, shown, over),
         )
-        rows += [(name, one.arm, one.name, one.phase, f"{one.flop_per_byte:.4g}",
-                  f"{one.flop_per_s / 1e12:.4g}") for one in shown]  # fmt: skip
+        rows += [(name, one.arm, one.name, one.phase, digits(one.flop_per_byte),
+                  digits(one.flop_per_s / 1e12)) for one in shown]  # fmt: skip
         ceilings += [f"{name}: {roofline.words_of(roof)} (medians over sessions)." for roof in over]
     if not rows:
         return None
@@ -228,7 +228,7 @@ def _profiles(documents: Sequence[Document], draw: Draw) -> Section | None:
         lambda: profiling.breakdown(documents), lambda: charts.breakdown(told, profiling.COLOURS),
     )  # fmt: skip
     headers = ("cell and phase", "class", "ms", "share of the time %")
-    rows = [(row["cell"], row["class"], f"{row['ms']:.4g}", f"{row['share (%)']:.1f}")
+    rows = [(row["cell"], row["class"], digits(row["ms"]), f"{row['share (%)']:.1f}")
             for row in told]  # fmt: skip
     tables = [Table("Kernel classes", headers, rows, frozenset(headers[:2]))]
     found, refused = _waterfalls(documents)
@@ -302,4 +302,4 @@ def _ablation_chart(pairs: Sequence[Pair]) -> Any:
 
 
 def _ms(seconds: float | None) -> str:
-    return DASH if seconds is None else f"{1e3 * seconds:.4g}"
+    return DASH if seconds is None else digits(1e3 * seconds)

@@ -9,7 +9,7 @@ from perfkit.reporting import charts, effects
 from perfkit.reporting.chart_rows import effect_rows
 from perfkit.reporting.gate import percent
 from perfkit.reporting.page import words
-from perfkit.reporting.page.blocks import Section, Table
+from perfkit.reporting.page.blocks import Section, Table, digits
 from perfkit.reporting.pooled import REFERENCE, rows
 from perfkit.reporting.tables import DASH, GIB, gib, short_id
 from perfkit.results.record import VERDICTS
@@ -87,10 +87,10 @@ def _line(row: Row) -> tuple[str, ...]:
 def _figure(figure: Figure | None, scale: float) -> str:
     if figure is None:
         return DASH
-    value = f"{figure.value * scale:,.4g}"
+    value = digits(figure.value * scale)
     if figure.interval is None:
         return value
-    low, high = (f"{end * scale:,.4g}" for end in figure.interval)
+    low, high = (digits(end * scale) for end in figure.interval)
     return f"{value}\n{low} to {high}"
 
 
