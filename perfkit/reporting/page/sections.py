@@ -37,7 +37,7 @@ from perfkit.results.store import cells_of, section
 from perfkit.results.validity import machine_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from perfkit.profiling.explain import Moved
     from perfkit.reporting.page.gathering import Found, Gate
@@ -247,7 +247,7 @@ def _profiles(documents: Sequence[Document], draw: Draw) -> Section | None:
 
 def _waterfalls(documents: Iterable[Document]) -> tuple[list[Moved], list[str]]:
     """Return what moved to each profiled cell from the first one of its work, and refusals."""
-    from perfkit.profiling.explain import moved
+    from perfkit.profiling.explain import WALL, moved
 
     alike: dict[tuple[object, ...], list[dict[str, object]]] = {}
     for document in documents:
@@ -259,20 +259,26 @@ def _waterfalls(documents: Iterable[Document]) -> tuple[list[Moved], list[str]]:
                 alike.setdefault(key, []).append(cell)
     made, refused = [], []
     for cells in alike.values():
-        first, *others = sorted(
-            cells, key=lambda one: section(one, "case")["attention"] != "nofmha"
-        )
-        for other in others:
-            for phase in ("prefill", "decode"):
-                try:
-                    made.append(moved(first, other, phase))
-                except UsageError as error:
-                    refused.append(f"No waterfall of a {phase}: {error}")
+        first, *others = sorted(cells, key=_plainness)
+        pairs = ((first, other, phase) for other in others for phase in WALL)
+        for one, other, phase in pairs:
+            if not any(section(side, "profile", "phases", phase) for side in (one, other)):
+                continue
+            try:
+                made.append(moved(one, other, phase))
+            except UsageError as error:
+                refused.append(f"No waterfall of a {phase}: {error}")
     if len(made) > _MOST_WATERFALLS:
         refused.append(
             f"{len(made) - _MOST_WATERFALLS} more waterfalls: perfkit explain A B draws each."
         )
     return made[:_MOST_WATERFALLS], list(dict.fromkeys(refused))
+
+
+def _plainness(cell: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Sort the plainest first: without fused attention, then eager."""
+    case = section(cell, "case")
+    return case["attention"] != "nofmha", case["backend"] != "torch-eager"
 
 
 def _health(found: Sequence[Found]) -> Section:

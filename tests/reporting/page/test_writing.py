@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from perfkit.errors import UsageError
+from perfkit.reporting.page.blocks import Picture
 from perfkit.reporting.page.gathering import Found, Gathered, gather
 from perfkit.reporting.page.pictures import has_charts, inert_json
 from perfkit.reporting.page.writing import page
@@ -175,12 +176,11 @@ def test_a_section_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_picture_that_fails_leaves_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> None:
-        raise ValueError("too odd to draw")
-
-    monkeypatch.setattr("perfkit.reporting.page.sections.latency", broken)
+    failed = [Picture("Latency <distributions>", failed="not drawn, too odd")]
+    made = mock.Mock(return_value=lambda *_: failed)
+    monkeypatch.setattr("perfkit.reporting.page.writing.drawing", made)
     text = Page(page(gathered(small()), interactive=False)).text
-    assert "not drawn, ValueError: too odd to draw" in text
+    assert "Latency <distributions>: not drawn, too odd" in text
     assert "TTFT p50 ms" in text
 
 
