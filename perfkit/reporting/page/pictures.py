@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import io
 import json
@@ -66,7 +67,7 @@ def drawing(documents: Sequence[Mapping[str, Any]], *, interactive: bool) -> Dra
             with _style():
                 if (figure := still()) is None:
                     return []
-                return [Picture(label, svg=svg_of(figure, documents, label))]
+                return [Picture(label, svg=svg_of(figure, documents))]
         except Exception as error:  # names and figures of any file are drawn: one may be too odd
             return [Picture(label, failed=f"not drawn, {type(error).__name__}: {error}"[:300])]
 
@@ -87,7 +88,7 @@ def inert_json(value: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def svg_of(figure: Figure, documents: Sequence[Mapping[str, Any]], label: str) -> str:
+def svg_of(figure: Figure, documents: Sequence[Mapping[str, Any]]) -> str:
     """Return a figure as an SVG element of its own names, marked where a document is synthetic."""
     stamp(figure, documents)
     out = io.StringIO()
@@ -96,9 +97,9 @@ def svg_of(figure: Figure, documents: Sequence[Mapping[str, Any]], label: str) -
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # One page holds many pictures: what one refers to must not be found in another.
-    prefix = re.sub(r"\W+", "-", label.lower())[:40]
+    prefix = f"p{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     text = re.sub(r'(\sid="|="#|url\(#)', rf"\g<1>{prefix}-", text)
-    return re.sub(r"^<svg\s(?=[^>]*)", '<svg aria-hidden="true" ', text, count=1)
+    return text.replace("<svg", '<svg aria-hidden="true"', 1)
 
 
 def short_named(document: Document) -> Document:

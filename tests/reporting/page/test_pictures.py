@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from perfkit.reporting.drawing import blank
-from perfkit.reporting.page.pictures import clipped, drawing, short_named, svg_of
+from perfkit.reporting.page.pictures import clipped, drawing, has_charts, short_named, svg_of
 from perfkit.reporting.scene import PALETTE
 from tests.reporting.documents import cell, document
 
@@ -14,13 +16,17 @@ def test_text_of_a_picture_stays_text_and_its_names_are_its_own() -> None:
     assert one.svg is not None
     assert one.svg.startswith("<svg ")
     assert "a $title$ &lt;b&gt;" in one.svg
-    assert 'id="a-label-figure_1"' in one.svg
+    (other,) = draw("A label", lambda: blank(2.0, "another"), lambda: None)
+    assert other.svg is not None
+    names = [set(re.findall(r'\sid="([^"]+)"', svg)) for svg in (one.svg, other.svg)]
+    assert names[0]
+    assert names[0] & names[1] == set()
     assert "http" not in one.svg.replace("http://www.w3.org", "")
 
 
 def test_a_synthetic_document_marks_its_picture() -> None:
     figure = blank(2.0, "title")
-    assert "SYNTHETIC" in svg_of(figure, [document(synthetic="a script")], "label")
+    assert "SYNTHETIC" in svg_of(figure, [document(synthetic="a script")])
 
 
 def test_nothing_to_draw_is_no_picture() -> None:
@@ -50,3 +56,11 @@ def test_names_fit_in_a_picture_and_stay_whole_in_the_document() -> None:
 def test_the_palette_is_told_apart_by_all_readers() -> None:
     # Okabe and Ito's colours, without the yellow that is lost on white.
     assert PALETTE[:6] == ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
+
+
+def test_charts_need_both_parts_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for missing in ("altair", "vl_convert"):
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name, gone=missing: None if name == gone else name
+        )
+        assert not has_charts()
