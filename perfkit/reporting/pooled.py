@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfkit import metrics
-from perfkit.reporting.tables import machine_name, peak, ratio, reference_arm
+from perfkit.reporting.tables import machine_name, peak, ratio, reference_arms, shape_of
 from perfkit.results.ablation import Change, change_of, interval_over_runs
 from perfkit.results.record import DOUBTFUL
 from perfkit.results.store import cells_of, section, synthetic
@@ -86,11 +86,26 @@ def commit_of(document: Mapping[str, Any]) -> str:
 
 def rows(documents: Iterable[Document]) -> list[Row]:
     """Return every cell, the largest effect first, whatever its sign; those without one last."""
-    made = [
-        _row(group, cell) for group in groups(documents)
-        for cell in dict.fromkeys(name for run in group.runs for name in cells_of(run))
-    ]  # fmt: skip
+    made = []
+    for group in groups(documents):
+        runs = [_Run.of(document) for document in group.runs]
+        names = dict.fromkeys(name for run in runs for name in run.cells)
+        made += [_row(group, runs, name) for name in names]
     return sorted(made, key=lambda row: -_size(row))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A document's cells, and the reference arms among them by shape."""
+
+    cells: Mapping[str, Mapping[str, Any]]
+    references: Mapping[tuple[Any, ...], Mapping[str, Any]]
+    synthetic: bool
+
+    @classmethod
+    def of(cls, document: Document) -> _Run:
+        cells = cells_of(document)
+        return cls(cells, reference_arms(cells), synthetic(document) is not None)
 
 
 def _size(row: Row) -> float:
@@ -99,9 +114,9 @@ def _size(row: Row) -> float:
     return abs(math.log1p(row.effect.value)) if row.effect.value > -1 else math.inf
 
 
-def _row(group: Group, name: str) -> Row:
-    runs = _distinct(group.runs, name)
-    bodies = [cells_of(run)[name] for run in runs]
+def _row(group: Group, all_runs: Sequence[_Run], name: str) -> Row:
+    runs = _distinct(all_runs, name)
+    bodies = [run.cells[name] for run in runs]
     timed = [i for i, body in enumerate(bodies) if body["verdict"] == "ok"] or [
         i for i, body in enumerate(bodies) if body["verdict"] in DOUBTFUL
     ]
@@ -132,11 +147,11 @@ def _verdict(counts: Counter[str]) -> str:
     return ", ".join(f"{count} x {verdict}" for verdict, count in counts.most_common())
 
 
-def _distinct(runs: Sequence[Document], name: str) -> list[Document]:
+def _distinct(runs: Sequence[_Run], name: str) -> list[_Run]:
     """Return the runs of a cell, one a session: a file's copy is no second run."""
-    found: dict[Any, Document] = {}
+    found: dict[Any, _Run] = {}
     for at, run in enumerate(runs):
-        cell = cells_of(run).get(name)
+        cell = run.cells.get(name)
         if cell is not None:
             found[cell.get("session") or at] = run
     return list(found.values())
@@ -154,17 +169,16 @@ def _figures(bodies: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     return made
 
 
-def _effect(kept: Sequence[tuple[Document, Mapping[str, Any]]]) -> tuple[Change | None, str]:
+def _effect(kept: Sequence[tuple[_Run, Mapping[str, Any]]]) -> tuple[Change | None, str]:
     """Return the effect over runs, or why there is none."""
     if not kept:
         return None, "no figures"
     ratios, reasons = [], []
     for run, body in kept:
-        cells = cells_of(run)
-        reference = reference_arm(body, cells)
+        reference = run.references.get(shape_of(body))
         if reference is body:
             return None, REFERENCE
-        found = None if synthetic(run) is not None else ratio(body, reference)
+        found = None if run.synthetic else ratio(body, reference)
         if found is None or found <= 0:
             reasons.append(_why_no_ratio(run, body, reference))
         else:
@@ -172,10 +186,8 @@ def _effect(kept: Sequence[tuple[Document, Mapping[str, Any]]]) -> tuple[Change 
     return (change_of(ratios), "") if ratios else (None, reasons[0])
 
 
-def _why_no_ratio(
-    run: Document, body: Mapping[str, Any], reference: Mapping[str, Any] | None
-) -> str:
-    if synthetic(run) is not None:
+def _why_no_ratio(run: _Run, body: Mapping[str, Any], reference: Mapping[str, Any] | None) -> str:
+    if run.synthetic:
         return "synthetic"
     if reference is None:
         return "no reference in its file"

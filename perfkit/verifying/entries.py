@@ -88,6 +88,7 @@ def _beside(name: str, entry: Mapping[str, Any], cell: Mapping[str, Any], found:
         for at, (stored, sample) in enumerate(zip(data, device, strict=True)):
             found.compare(name, f"stats.data[{at}]", stored, sample)
     headline = section(entry, "extra_info")
-    metrics = section(cell, "metrics") | {"verdict": cell.get("verdict")}
+    made = found.made.get(name, {})
+    metrics = section(cell, "metrics") | made | {"verdict": cell.get("verdict")}
     found.compare_all(name, headline, {key: metrics[key] for key in headline if key in metrics},
                       "extra_info.")  # fmt: skip

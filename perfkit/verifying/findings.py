@@ -36,13 +36,14 @@ class Findings:
     """What was compared.
 
     ``skipped`` has why a cell's figures could not be made again, ``notes`` what to know of figures
-    that match, and of how many.
+    that match, and of how many, ``made`` each cell's recomputed metrics.
     """
 
     compared: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+    made: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def compare(self, cell: str, figure: str, stored: Any, recomputed: Any) -> None:
         """Count one figure, and keep it where the two differ."""

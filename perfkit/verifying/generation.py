@@ -89,6 +89,7 @@ def _figures(
         found.compare(name, f"samples.e2e_s[{at}]", e2e, trace.e2e_s)
     made = metrics.summarise(traces, case.batch, case.prompt_len)
     found.compare_all(name, told, made)
+    found.made[name] = dict(made)
     for key, value in metrics.latency_quantiles(traces).items():
         stored = section(cell, "quantiles").get(key)
         if key == "method":
@@ -117,6 +118,7 @@ def _utilisation(
     roofs = (ceilings.get("gemm_flop_per_s"), ceilings.get("copy_bytes_per_s"))
     again = phase_utilisation(case, arch, (ttft, e2e), roofs, case.tp if on_gpu else 1)
     found.compare_all(name, section(cell, "metrics"), again)
+    found.made[name] |= again
 
 
 def _clocks(name: str, samples: Mapping[str, Any], e2e_s: Sequence[float], found: Findings) -> None:

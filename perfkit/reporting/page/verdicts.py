@@ -75,7 +75,9 @@ def _line(row: Row) -> tuple[str, ...]:
         row.verdict,
         "reference" if row.no_effect == REFERENCE else percent(change.value if change else None),
         f"{percent(ends[0])} to {percent(ends[1])}" if ends else DASH,
-        str(row.runs),
+        str(row.runs)
+        if change is None or change.runs == row.runs
+        else f"{row.runs}, effect {change.runs}",
         *(_figure(row.figures.get(name), scale) for name, _, scale in _FIGURES),
         DASH if row.spread is None else f"{100 * row.spread:.1f}",
         DASH if row.peak_bytes is None else gib(row.peak_bytes / GIB),

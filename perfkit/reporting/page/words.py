@@ -8,7 +8,8 @@ VERDICTS = (
     "Largest effect first, whatever its sign."
 )
 OVER_RUNS = (
-    "Figures are medians over the runs that are ok, with Student's 95 % interval over runs below."
+    "Figures are medians over the runs that are ok (where none is, over those that were timed), "
+    "with Student's 95 % interval over runs below."
 )
 ONE_RUN = "One run of each cell: no interval over runs."
 GATE = "Each figure of this version against the accepted baseline, worst change first."
