@@ -45,7 +45,6 @@ def test_a_run_that_was_measured_matches() -> None:
     assert found.skipped == {}
 
 
-@pytest.mark.slow
 def test_every_committed_file_matches() -> None:
     paths = [path for path in ROOT.rglob("*.json") if "candidate" not in str(path)]
     assert len(paths) > 30

@@ -54,8 +54,8 @@ def part_of(name: str, title: str, mark: str | None, found: Sequence[Found], dra
     documents = [short_named(one.document) for one in found]
     scene = set_scene(documents)
     makers: dict[str, Callable[[], Section | None]] = {
-        "Verdicts": lambda: verdict_section(found, draw, across=_across(documents)),
-        "Latency distribution": lambda: _latency(scene, draw),
+        "Verdicts": lambda: verdict_section(found, draw, across=_across(found)),
+        "Latency distribution": lambda: _latency(scene, found, draw),
         "Throughput against latency": lambda: _pareto(scene, draw),
         "Roofline with measured ceilings": lambda: _roofline(documents, draw),
         "Memory: forecast against measured": lambda: _memory(scene, draw),
@@ -77,9 +77,17 @@ def _made(title: str, make: Callable[[], Section | None]) -> Section | None:
         return Section(re.sub(r"\W+", "-", title.lower()), title, [reason])
 
 
-def _across(documents: Sequence[Document]) -> str:
-    machines = {machine_key(document) for document in documents}
-    return words.ACROSS.format(len(machines)) if len(machines) > 1 else ""
+def _across(found: Sequence[Found]) -> str:
+    """Say which files are of which machine, where there is more than one."""
+    files: dict[str, list[str]] = {}
+    for one in found:
+        files.setdefault(machine_key(one.document), []).append(one.path.name)
+    told = "; ".join(f"{key}: {_some(names)}" for key, names in files.items())
+    return words.ACROSS.format(len(files), told) if len(files) > 1 else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def gate_section(gates: Sequence[Gate]) -> Section | None:
@@ -103,7 +111,7 @@ def gate_section(gates: Sequence[Gate]) -> Section | None:
     return Section("gate", "Regression gate", said, (), tables)
 
 
-def _latency(scene: Scene, draw: Draw) -> Section:
+def _latency(scene: Scene, found: Sequence[Found], draw: Draw) -> Section:
     headers = ("cell", "model and shape", "n", "TTFT p50 ms", "TTFT p90 ms", "TTFT p99 ms",
                "ITL p50 ms", "ITL p90 ms", "ITL p99 ms", "E2E p50 ms")  # fmt: skip
     rows = [
@@ -113,10 +121,13 @@ def _latency(scene: Scene, draw: Draw) -> Section:
          _ms(section(cell.body, "quantiles", "e2e_s").get("p50")))
         for cell in scene.cells if cell.has_figures
     ]  # fmt: skip
-    silent = sum(1 for cell in scene.cells if cell.has_figures and not cell.samples("ttft_s"))
     told = [words.LATENCY]
-    if silent:
-        told.append(f"{silent} cells with figures have no samples in their file: no line is drawn.")
+    for one in found:
+        cells = cells_of(one.document).values()
+        timed = [cell for cell in cells if section(cell, "metrics").get("ttft_s") is not None]
+        silent = sum(not section(cell, "samples").get("ttft_s") for cell in timed)
+        if silent:
+            told.append(words.SILENT.format(one.path.name, silent))
     return Section(
         "latency", "Latency distribution", told, draw(
             "Latency distributions: time to first token and time between tokens, a line a cell",

@@ -47,4 +47,7 @@ AGAIN = (
     "The options that each file's session recorded, for one cell. A matrix that is a file must be "
     "where it was."
 )
-ACROSS = "Files of {} machines: shown beside each other, no ratio and no verdict goes across them."
+ACROSS = (
+    "Files of {} machines, shown beside each other; no ratio and no verdict goes across them: {}."
+)
+SILENT = "{}: {} cells with figures have no samples: no line is drawn of them."

@@ -150,6 +150,7 @@ def test_two_machines_stand_beside_each_other_without_a_ratio_across() -> None:
     there = document(cell(rate=200.0), machine={"key": "h100", "name": "NVIDIA H100", "fields": {}})
     text = Page(page(gathered(here, there), interactive=False)).text
     assert "Files of 2 machines" in text
+    assert "h200: run0.json; h100: run1.json" in text
     assert "no reference in its file" in text
     assert "+100.0%" not in text
 
@@ -159,7 +160,7 @@ def test_results_without_samples_are_shown_and_said_to_have_none() -> None:
     name, body = cell()
     del body["samples"]
     text = Page(page(gathered(document((name, body))), interactive=False)).text
-    assert "1 cells with figures have no samples in their file" in text
+    assert "run0.json: 1 cells with figures have no samples" in text
     assert name.removesuffix("/tp1") in text
 
 
