@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys parse-nsys ncu-profile triton-bench report demo test lint clean
+.PHONY: help install baseline plots gallery trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys parse-nsys ncu-profile triton-bench report demo test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-26s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,21 @@ trt-plots: $(STAMP) ## draw PyTorch against TensorRT-LLM, of results/ or of FILE
 mem-baseline: $(STAMP) ## where memory goes: forecast beside measured, and its picture
 	$(BIN)/perfkit run --matrix memory-cpu --matrix memory-gpu --output results/memory.json
 	$(BIN)/perfkit memory results/memory.json
+
+# Each picture of plots/gallery/, drawn again from what is committed; its README has the commands.
+H100 := baselines/nvidia-h100-80gb-hbm3_driver-580.159.04_cuda-13.0_torch-2.11.0
+H200 := baselines/nvidia-h200_driver-580.159.04_cuda-13.0_torch-2.11.0
+PROFILED := data/profiles/llama2-7b-h100.json::torch
+GALLERY := plots/gallery
+gallery: $(STAMP) ## draw plots/gallery/ again from committed results
+	$(BIN)/perfkit plots $(H200)/*/0001_llama2-7b.json --output $(GALLERY)/h200
+	$(BIN)/perfkit attention $(H200)/*/0004_attention.json --output $(GALLERY)/h200
+	$(BIN)/perfkit plots $(H100)/*/0002_llama2-7b.json --output $(GALLERY)/h100
+	$(BIN)/perfkit ablation $(H100)/ablation-gpu/*.json --output results/ablation --plots $(GALLERY)/h100
+	$(BIN)/perfkit explain $(PROFILED)-eager/llama2-7b/bf16/nofmha $(PROFILED)-compile/llama2-7b/bf16/nofmha --plots $(GALLERY)/profile
+	$(BIN)/perfkit parse data/profiles/h100-compile-fmha.trace.json.gz --plots $(GALLERY)/profile
+	$(BIN)/perfkit plots data/profiles/llama2-7b-h100.json --only kernel_breakdown --output $(GALLERY)/profile
+	$(BIN)/perfkit batching plots data/batching/llama2-7b-h100.csv --plots $(GALLERY)/batching
 
 CONFIG ?=
 build-engine-bf16: $(STAMP) ## build Llama 2 7B's TensorRT-LLM engine, fused attention on
@@ -83,7 +98,7 @@ demo: $(STAMP) ## open the report of results measured on an H200 and an H100
 
 FILE ?=
 parse-nsys: $(STAMP) ## where the time of a profile goes: make parse-nsys FILE=report.sqlite
-	$(BIN)/perfkit parse $(or $(FILE),$(error say which: FILE=report.sqlite))
+	$(BIN)/perfkit parse "$(or $(FILE),$(error say which: FILE=report.sqlite))"
 
 test: $(STAMP) ## run the quick tests that need no GPU
 	$(BIN)/python -m pytest -m "cpu and not slow"

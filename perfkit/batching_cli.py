@@ -9,7 +9,7 @@ import typer
 
 from perfkit.batching_commands.grouped import grouped, not_negative
 from perfkit.batching_commands.simulate import simulate
-from perfkit.batching_commands.sweep import BATCHES, DELAYS_MS, sweep
+from perfkit.batching_commands.sweep import BATCHES, DELAYS_MS, draw, sweep
 from perfkit.batching_commands.timing import BatchOptions
 from perfkit.batching_commands.validate import validate
 from perfkit.errors import UsageError
@@ -47,6 +47,7 @@ def fit(
 
 
 batching.command()(sweep)
+batching.command("plots")(draw)
 batching.command()(simulate)
 batching.command()(validate)
 

@@ -162,11 +162,14 @@ def doctor() -> None:
 def plots(
     files: Annotated[list[Path] | None, typer.Argument(help="Result files.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("plots"),
+    only: Annotated[
+        list[str] | None, typer.Option(help="A picture, as memory; repeatable. All without it.")
+    ] = None,
 ) -> None:
     """Draw result files: tokens_per_sec.png, latency_cdf.png and memory.png.
 
     Where they hold a range of batches or prompt lengths, also throughput_vs_batch.png,
-    latency_vs_prompt.png and throughput_latency_pareto.png.
+    latency_vs_prompt.png and throughput_latency_pareto.png; where profiled, kernel_breakdown.png.
     """
     from perfkit.results.store import check_writable
 
@@ -175,7 +178,7 @@ def plots(
         check_writable(output)
         from perfkit.reporting.plots import draw_all
 
-        for path in draw_all(documents, output):
+        for path in draw_all(documents, output, only):
             typer.echo(path)
     if bad:
         raise UsageError("; ".join(bad))

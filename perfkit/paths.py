@@ -12,6 +12,7 @@ _DEMO = (
     f"{_H200}/0001_llama2-7b.json",
     f"{_H200}/0003_oom.json",
     f"{_H100}/ablation-gpu",
+    "data/profiles/llama2-7b-h100.json",
     "data/mock/metrics_trtllm_synthetic.json",
 )
 

@@ -19,7 +19,7 @@ from perfkit.machine.identity import gpus, identify
 from perfkit.measurement.clock import DeviceClock
 from perfkit.paths import shipped
 from perfkit.results.record import SCHEMA, WITHOUT_FIGURES, Result
-from perfkit.results.store import Document, Journal
+from perfkit.results.store import Document, Journal, check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,7 +164,9 @@ class Sitting:
                 f"interrupted: {len(self.cells)} of {self._total()} cells finished{kept}; "
                 f"not measured: {', '.join(left)}"
             )
-        return lines
+        profiles = {case: cell.get("profile") or {} for case, cell in self.cells.items()}
+        absent = {case: one["absent"] for case, one in profiles.items() if "absent" in one}
+        return [*lines, *(f"no profile of {case}: {why}" for case, why in absent.items())]
 
     def json_path(self) -> Path | None:
         """Return where pytest-benchmark was told to write; before 5.3 that is an open file."""
@@ -221,6 +223,8 @@ class Sitting:
             local = read_local(Path(model))
         prompts, traces = option("perfkit_prompts"), option("perfkit_profile")
         try:
+            if traces:
+                check_writable(Path(traces))
             return open_lab(
                 device=self.device,
                 gpu_uuids=self._gpu_uuids(),

@@ -64,6 +64,14 @@ def test_a_sweep_is_two_tables_and_three_pictures(tmp_path: Path) -> None:
     ]
     assert lines[-5:] == names
     assert all((tmp_path / name).stat().st_size for name in names)
+    (tmp_path / names[1]).unlink()
+    again = perfkit(tmp_path, "batching", "plots", names[0], "--plots", "again")
+    assert again.stdout.splitlines() == [
+        f"again/dyn_batch_{part}.png" for part in ("latency", "p99")
+    ]
+    none = perfkit(tmp_path, "batching", "plots", "nosuch.csv")
+    assert none.returncode == 2
+    assert "cannot read nosuch.csv as a batching sweep" in none.stderr
 
 
 def test_a_fit_serves_a_sweep_within_its_reach(results: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perfkit.batching_commands.parallel import Transport
 
 BATCHES, DELAYS_MS, LOADS = (4, 16, 64), (0.0, 20.0, 50.0), (0.2, 0.5, 0.8, 0.95)
+_TABLE = Path("data/dyn_batch_sweep.csv")
 _KINDS = ("one-by-one", "static", "dynamic")
 
 
@@ -49,7 +50,7 @@ def sweep(
         int | None, typer.Option(help="Points at once: 1 here, a cluster's CPUs on Ray.")
     ] = None,
     transport: Annotated[str, typer.Option(help="local, or ray: a cluster's nodes.")] = "local",
-    output: Annotated[Path, typer.Option(help="The table.")] = Path("data/dyn_batch_sweep.csv"),
+    output: Annotated[Path, typer.Option(help="The table.")] = _TABLE,
     plots: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("plots"),
 ) -> None:
     """Simulate policies over loads, delays and batches: a table and pictures."""
@@ -129,8 +130,6 @@ def _beside(output: Path) -> Path:
 
 def _write(done: Sequence[Done], output: Path, plots: Path, *, whole: bool) -> None:
     from perfkit.batching.sweep import SIZES, table
-    from perfkit.reporting import batching as pictures
-    from perfkit.reporting.plots import save
     from perfkit.results.store import write_whole
 
     if not done:
@@ -141,5 +140,16 @@ def _write(done: Sequence[Done], output: Path, plots: Path, *, whole: bool) -> N
     typer.echo(f"{output}\n{beside}")
     if not whole:
         raise typer.Exit(130)
-    for name, figure in pictures.figures(pictures.read(output), beside).items():
+    draw(output, plots)
+
+
+def draw(
+    table: Annotated[Path, typer.Argument(help="Table of perfkit batching sweep.")] = _TABLE,
+    plots: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("plots"),
+) -> None:
+    """Draw a sweep's table; the batch sizes too, where their table lies beside it."""
+    from perfkit.reporting import batching as pictures
+    from perfkit.reporting.plots import save
+
+    for name, figure in pictures.figures(pictures.read(table), _beside(table)).items():
         typer.echo(save(figure, plots / f"{name}.png", []))

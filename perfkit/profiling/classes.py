@@ -21,11 +21,12 @@ CLASSES = (
 # itself is of materialised attention: a row-wise pass over scores in memory, no fused attention.
 _RULES: tuple[tuple[str, str], ...] = (
     ("communication", r"nccl|rccl|nvshmem|mscclpp|all_?reduce|all_?gather|reduce_?scatter"),
-    ("communication", r"cross_device_reduce"),
+    ("communication", r"cross_device_reduce|all_?to_?all|deep_ep"),
     ("memcpy/memset", r"^\[?(cuda |hip )?mem(cpy|set)|^copyBuffer|^fillBuffer|^__amd_rocclr_"),
     ("gemm", r"^triton_tem_\w*(mm|conv)"),
     ("rope", r"rope|rotary|^triton_\w*_(cos|sin)(_|$)"),
     ("norm", r"rms_?norm|layer_?norm|^triton_\w*rsqrt|MeanOps"),
+    ("elementwise", r"topk_?gating|moe_?top_?k"),  # the choice of experts
     (
         "sampling",
         r"argmax|argmin|top_?k|multinomial|sampling|radix_?sort|sort_?pairs|bitonic_?sort",
@@ -39,7 +40,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("gemm", r"gemm|gemv|nvjet|cublas|splitK|cutlass|Cijk_|matmul|(^|[_:])(add|b)?mm(_|$)|linear"),
     ("elementwise", r"elementwise|CatArray|reduce|softmax|index|gather|fill"),
     ("elementwise", r"scatter|copy|cast|embedding|silu|gelu|swiglu|activation|arange|transpose"),
-    ("elementwise", r"^aten::(add|mul|sub|div|neg|pow|mean|rsqrt|cos|sin|cat|to|clone|where)\b"),
+    ("elementwise", r"^aten::(add|mul|sub|div|neg|pow|mean|rsqrt|cos|sin|cat|to|clone|where)_?\b"),
 )
 _COMPILED = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _RULES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from perfkit.profiling.csv_text import SECONDS, number, rows, whole
 from perfkit.profiling.table import Profile, finished
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -21,6 +23,7 @@ _EXPECTED = "cuda_gpu_kern_sum, cuda_gpu_mem_time_sum, cuda_gpu_sum or cuda_gpu_
 # A line with any of these may be a header.
 _HEADS = ("Time", "Duration", "Total")
 _SHARE_ERROR = 0.06  # a share is printed to 0.1 %
+_ROUNDED = 1e-3  # of a time that is printed in a coarse unit
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def read(path: Path) -> Profile:
 def _tables(path: Path) -> dict[str, list[_Row]]:
     """Return the rows of each table of GPU work; other tables and lines are passed over."""
     found: dict[str, list[_Row]] = {}
-    shares: dict[str, list[float]] = {}
+    shares: dict[str, list[tuple[float, float]]] = {}
     header, others = None, []
     for line, row in enumerate(rows(path, _HEADS), start=1):
         seen = _header(row)
@@ -132,8 +135,11 @@ def _header(row: list[str]) -> _Header | None:
     )  # fmt: skip
 
 
-def _share(row: list[str], header: _Header, where: str) -> list[float]:
-    return [number(row[header.share], where)] if header.share >= 0 else []
+def _share(row: list[str], header: _Header, where: str) -> list[tuple[float, float]]:
+    """Return the row's percent and its time, where the table tells shares."""
+    if header.share < 0:
+        return []
+    return [(number(row[header.share], where), number(row[header.time], where))]
 
 
 def _work(row: list[str], header: _Header, where: str) -> list[_Row]:
@@ -150,7 +156,8 @@ def _work(row: list[str], header: _Header, where: str) -> list[_Row]:
     name = row[header.name].strip()
     bare = re.fullmatch(r"\[CUDA (mem\w+) ?(.*?)\]", name, re.IGNORECASE)
     if bare:
-        name = f"{bare[1].capitalize()} {bare[2]}".strip()
+        way = re.sub(r"(\w)\w+-to-(\w)\w+", r"\1to\2", bare[2])
+        name = f"{bare[1].capitalize()} {way}".strip()
     # "NVIDIA H100 PCIe (0)": the number is the device's.
     device = re.search(r"\((\d+)\)$", row[header.device].strip()) if header.device >= 0 else None
     stream = whole(row[header.stream]) if header.stream >= 0 else None
@@ -159,7 +166,10 @@ def _work(row: list[str], header: _Header, where: str) -> list[_Row]:
 
 
 def _check(
-    path: Path, found: dict[str, list[_Row]], shares: dict[str, list[float]], others: list[str]
+    path: Path,
+    found: dict[str, list[_Row]],
+    shares: dict[str, list[tuple[float, float]]],
+    others: list[str],
 ) -> None:
     if not any(found.values()):
         told = f"; it has a table of {others[0]!r}, which is none of GPU work" if others else ""
@@ -170,8 +180,20 @@ def _check(
             f"{path} has {' and '.join(sorted(found))}, which hold the same work: give one report"
         )
     for kind, parts in shares.items():
-        if parts and abs(sum(parts) - 100) > 0.1 + _SHARE_ERROR * len(parts):
-            raise UsageError(
-                f"{path}: the shares of {kind} add up to {sum(parts):.1f} %, not 100: rows are "
-                "missing, make the report again"
-            )
+        _check_whole(f"{path}: {kind}", parts)
+
+
+def _check_whole(what: str, parts: Sequence[tuple[float, float]]) -> None:
+    """Refuse a table that lacks rows: each row's time and share tell how much all rows take."""
+    if not parts:
+        return
+    percent, total = (sum(one) for one in zip(*parts, strict=True))
+    sure = [(share, time) for share, time in parts if share > _SHARE_ERROR]
+    least = max(100 * time / (share + _SHARE_ERROR) for share, time in parts)
+    most = min((100 * time / (share - _SHARE_ERROR) for share, time in sure), default=math.inf)
+    off = abs(percent - 100) > 0.1 + _SHARE_ERROR * len(parts)
+    if off or not least * (1 - _ROUNDED) <= total <= most * (1 + _ROUNDED):
+        raise UsageError(
+            f"{what}: its rows add up to {percent:.1f} %, and to {total:g} where their shares say "
+            f"{least:g} to {most:g}: rows are missing, make the report again"
+        )

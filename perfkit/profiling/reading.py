@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from perfkit.profiling.table import Profile
 
-_HEAD_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 20  # a log may stand before the table
 _REPORTS = (".nsys-rep", ".qdrep")
 # How an object or an array of objects begins; lines of a log begin with brackets too.
 _JSON = re.compile(r'\ufeff?\s*(\{\s*["}]|\[\s*[{\]])')

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 # ncu replays a kernel for each group of counters, so not all of them: of a model of 32 layers a
@@ -17,8 +15,8 @@ if TYPE_CHECKING:
 LAUNCHES = 48
 # As std::regex has it, without a flag for the case of letters.
 _ATTENTION = (
-    "regex:fmha|flash|[Aa]ttention|sdpa|xqa|kernel_mha|KVCacheKernel|[Ss]oft[Mm]ax"
-    "|decode_forward|portable_forward"
+    "regex:[Ff]mha|[Ff]lash|[Aa]ttention|attn|sdpa|xqa|mmha|kernel_mha|KVCacheKernel|[Ss]oft[Mm]ax"
+    "|decode_forward|portable_forward|_fwd_(grouped_)?kernel"
 )
 _SECTIONS = (
     "SpeedOfLight",
@@ -58,7 +56,9 @@ def complaints(log: Path) -> str:
     return " ".join(dict.fromkeys(said))
 
 
-def check(tool: str, made: Sequence[str]) -> None:
-    """Raise UsageError, with the command for where the tool is, where it is not on the PATH."""
-    if shutil.which(tool) is None:
-        raise UsageError(f"{tool} is not on the PATH; on a machine that has it: {shlex.join(made)}")
+def check(tool: str, device: str, again: str) -> None:
+    """Raise UsageError, with what to type elsewhere, where a tool cannot look at anything here."""
+    missing = shutil.which(tool) is None
+    if device == "cpu" or missing:
+        why = "looks at GPUs, and this is a CPU" if device == "cpu" else "is not on the PATH"
+        raise UsageError(f"{tool} {why}; on a GPU machine that has it: {again}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+# "Memcpy HtoD (Pinned -> Device)": other tools do not tell the kind of memory.
+_COPY = re.compile(r"(Memcpy \wto\w|Memset) \(.*\)")
 _KERNEL, _CALL, _OPERATOR, _RANGE, _DEVICE_RANGE = range(5)
 # By an event's category in lower case: those of Kineto today, and of torch 1.8 to 1.10.
 _KINDS = {
@@ -186,6 +189,8 @@ def _name(event: dict[str, Any]) -> str:
     name = event.get("name")
     name = name if type(name) is str else str(name)
     # JSON can hold halves of surrogate pairs, which no file can be written with.
+    if name.startswith("Mem") and (copied := _COPY.fullmatch(name)):
+        return str(copied[1])
     return name if name.isascii() else name.encode("utf-8", "replace").decode("utf-8")
 
 

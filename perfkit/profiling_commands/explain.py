@@ -41,16 +41,18 @@ def explain(
         )
     check_writable(plots)
     asked = tuple(phase or _PHASES)
-    refused = {name: _shown(one, other, name, plots, [first, second]) for name in asked}
+    alone = [_alone(first, one), _alone(second, other)]
+    refused = {name: _shown(one, other, name, plots, alone) for name in asked}
     reasons = list(dict.fromkeys(reason for reason in refused.values() if reason))
     if all(refused.values()):
         raise UsageError("; ".join(reasons))
-    notes = [note for side in (one, other) for note in section(side, "profile").get("notes") or ()]
+    told = [section(side, "profile").get("notes") for side in (one, other)]
+    notes = [note for each in told if isinstance(each, list) for note in each]
     for text in (*(f"not explained: {reason}" for reason in reasons), *dict.fromkeys(notes)):
         typer.echo(text)
-    figure = report.breakdown([_alone(first, one), _alone(second, other)])
+    figure = report.breakdown(alone)
     if figure is not None:
-        typer.echo(save(figure, plots / "kernel_breakdown.png", [first, second]))
+        typer.echo(save(figure, plots / "kernel_breakdown.png", alone))
 
 
 def _shown(
@@ -65,12 +67,10 @@ def _shown(
     try:
         found = moved(one, other, phase)
     except UsageError as error:
-        # A picture of other arms must not stand beside these.
-        picture.unlink(missing_ok=True)
         return str(error)
     for line in report.waterfall_lines(found):
         typer.echo(line)
-    typer.echo(save(report.waterfall(found), picture, documents))
+    typer.echo(save(report.waterfall(found, documents), picture, documents))
     return None
 
 
@@ -83,6 +83,8 @@ def _side(text: str) -> tuple[Document, dict[str, Any]]:
     cells = store.cells_of(document)
     meant = {case: cell for case, cell in cells.items() if _means(pattern, case)}
     profiled = {case: cell for case, cell in meant.items() if store.section(cell, "profile")}
+    if not meant:
+        raise UsageError(f"{text}: no cell is meant; {name} has {', '.join(cells) or 'none'}")
     if len(profiled) != 1:
         told = ", ".join(profiled) or f"none of {len(meant)} cells: perfkit profile takes one"
         raise UsageError(

@@ -39,6 +39,7 @@ def profile(
     torch's profiler works everywhere; nsys sees CUDA alone; ncu counts in the attention kernels.
     """
     from perfkit.cases import Case
+    from perfkit.profiling import tools
     from perfkit.results.store import check_writable
     from perfkit.running import check_runs, resolve_device
     from perfkit.suite import Measuring
@@ -46,9 +47,9 @@ def profile(
     if tool not in _TOOLS:
         raise UsageError(unknown("tool", tool, _TOOLS))
     found = resolve_device(device)
-    if found == "cpu" and tool != "torch":
-        raise UsageError(f"--tool {tool} looks at GPUs, and this is a CPU: --tool torch works here")
     asked = Case.parse(case)
+    if tool != "torch":
+        tools.check(tool, found, f"perfkit profile {asked.id} --tool {tool}")
     check_runs(asked, found)
     _check_seen(asked)
     check_writable(plots)
@@ -66,7 +67,7 @@ def profile(
         profiler=tool,
     )
     if tool == "ncu":
-        _ncu(what, asked, stem)
+        _ncu(what, stem)
     else:
         _phases(what, asked, stem, plots)
 
@@ -93,7 +94,6 @@ def _phases(what: Measuring, case: Case, stem: Path, plots: Path) -> None:
     """Measure, profile by torch or nsys, and show the phases by kernel class."""
     from dataclasses import replace
 
-    from perfkit.profiling import tools
     from perfkit.profiling.reading import read
     from perfkit.profiling.summary import summary
     from perfkit.reporting import profiling as report
@@ -103,7 +103,6 @@ def _phases(what: Measuring, case: Case, stem: Path, plots: Path) -> None:
     by_nsys = what.profiler == "nsys"
     if by_nsys:
         stem = _beside(stem, "_nsys")
-        tools.check("nsys", [*tools.nsys(_beside(stem, ".nsys-rep")), *_typed(what, case)])
     result = _beside(stem, ".json")
     alone = replace(what, profile=None, profiler="torch") if by_nsys else what
     code = measure(Request(alone, (), result, resume=False))
@@ -151,13 +150,16 @@ def _by_nsys(what: Measuring, stem: Path) -> Profile:
     from perfkit.profiling.reading import read
 
     report_file = _beside(stem, ".nsys-rep")
-    _once(what, stem, tools.nsys(report_file), report_file)
-    if not report_file.is_file():
-        raise UsageError(f"nsys wrote no {report_file}: see what it said above")
+    code = _once(what, stem, tools.nsys(report_file), report_file)
+    if code or not report_file.is_file():
+        raise UsageError(
+            f"the run under nsys ended with exit code {code} and "
+            f"{'a' if report_file.is_file() else 'no'} {report_file}: see what it said above"
+        )
     return read(report_file)
 
 
-def _ncu(what: Measuring, case: Case, stem: Path) -> None:
+def _ncu(what: Measuring, stem: Path) -> None:
     """Count in the attention kernels, and show what was counted."""
     from perfkit.profiling import tools
     from perfkit.profiling.reading import read
@@ -166,9 +168,7 @@ def _ncu(what: Measuring, case: Case, stem: Path) -> None:
     from perfkit.results.store import write_whole
 
     log = _beside(stem, "_ncu.csv")
-    under = tools.ncu(log)
-    tools.check("ncu", [*under, *_typed(what, case)])
-    code = _once(what, stem, under, log)
+    code = _once(what, stem, tools.ncu(log), log)
     said = tools.complaints(log)
     try:
         found = read(log)
@@ -200,16 +200,6 @@ def _once(what: Measuring, stem: Path, under: list[str], made: Path) -> int:
     finally:
         for left in (scratch, scratch.with_suffix(".csv")):
             left.unlink(missing_ok=True)
-
-
-def _typed(what: Measuring, case: Case) -> list[str]:
-    """Return the measuring command as one would type it where the tool is."""
-    from dataclasses import replace
-
-    from perfkit.suite import command
-
-    once = replace(what, rounds=1, max_warmup=1)
-    return command(once, [case.id], output=None, journal=None, resume=False)
 
 
 def _beside(stem: Path, ending: str) -> Path:

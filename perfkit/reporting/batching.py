@@ -49,7 +49,7 @@ def _read(path: Path, needed: set[str]) -> pd.DataFrame:
 
 
 def figures(frame: pd.DataFrame, batches: Path) -> dict[str, Figure]:
-    """Return the pictures by file stem, unsaved; ``batches`` is the file of batch sizes.
+    """Return the pictures by file stem, unsaved; ``batches`` is the file of batch sizes, if any.
 
     Points without p99 are left out. The map and the batch sizes are of dynamic batching at shares
     of saturation, which closed loops and traces do not have.
@@ -62,7 +62,8 @@ def figures(frame: pd.DataFrame, batches: Path) -> dict[str, Figure]:
         ["closed", "trace"]
     ).any():
         shown["dyn_batch_p99"] = heat_map(frame)
-        shown["dyn_batch_sizes"] = histogram(frame, sizes(batches))
+        if batches.is_file():
+            shown["dyn_batch_sizes"] = histogram(frame, sizes(batches))
     return shown
 
 

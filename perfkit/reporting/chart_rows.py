@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfkit.profiling.classes import CLASSES
-from perfkit.profiling.explain import IDLE, WALL
+from perfkit.profiling.explain import WALL
 from perfkit.reporting.drawing import shape_words, spread
 from perfkit.reporting.pareto import beaten
 from perfkit.reporting.tables import GIB, peak
@@ -163,6 +163,8 @@ def breakdown_rows(documents: Iterable[Document]) -> list[Row]:
 
     Of the kernels' own, where under the profiler they took longer.
     """
+    from perfkit.reporting.profiling import rest_of
+
     made = []
     for cell in (one for document in documents for one in cells_of(document).values()):
         for name in WALL:
@@ -170,7 +172,8 @@ def breakdown_rows(documents: Iterable[Document]) -> list[Row]:
             if not phase:
                 continue
             wall_s = section(cell, "metrics").get(WALL[name]) or phase["window_s"]
-            parts = {**phase["classes"], IDLE: max(0.0, wall_s - phase["busy_s"])}
+            rest = rest_of(cell)
+            parts = {**phase["classes"], rest: max(0.0, wall_s - phase["busy_s"])}
             whole = sum(parts.values())
             case = cell["case"]
             label = (f"{case['backend']} {case['model']} {case['precision']} {case['attention']} "
@@ -178,7 +181,7 @@ def breakdown_rows(documents: Iterable[Document]) -> list[Row]:
             made += [
                 {"cell": label, "class": kind, "ms": 1e3 * parts[kind],
                  "share (%)": 100 * parts[kind] / whole, "order": at}
-                for at, kind in enumerate((*CLASSES, IDLE)) if parts.get(kind)
+                for at, kind in enumerate((*CLASSES, rest)) if parts.get(kind)
             ]  # fmt: skip
     return made
 
@@ -195,4 +198,8 @@ def waterfall_rows(moved: Moved) -> list[Row]:
     end = 1e3 * moved.b.wall_s
     made.append({"step": f"B: {moved.b.name}", "from": 0.0, "to": end, "moved": end,
                  "kind": "whole"})  # fmt: skip
-    return [{**row, "order": order} for order, row in enumerate(made)]
+    return [
+        {**row, "order": order,
+         "label": f"{row['moved']:.4g}" if row["kind"] == "whole" else f"{row['moved']:+.3g}"}
+        for order, row in enumerate(made)
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfkit.profiling.classes import CLASSES
-from perfkit.profiling.explain import IDLE
+from perfkit.profiling.explain import IDLE, OUTSIDE
 from perfkit.reporting.chart_rows import FRONT
 from perfkit.reporting.drawing import FAINT, INK
 from perfkit.reporting.memory import FORECAST
@@ -207,7 +207,7 @@ def breakdown(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.TopLevelMi
     if not rows:
         return None
     there = {row["class"] for row in rows}
-    kinds = {kind: colours[kind] for kind in (*CLASSES, IDLE) if kind in there}
+    kinds = {kind: colours[kind] for kind in (*CLASSES, IDLE, OUTSIDE) if kind in there}
     made = alt.Chart(_data(rows)).mark_bar().encode(
         y=alt.Y("cell:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)),
         x=alt.X("share (%):Q", title="share of the time, %", stack=True),
@@ -231,7 +231,7 @@ def waterfall(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.TopLevelMi
         tooltip=["step:N", _number("moved"), _number("from"), _number("to")],
     )  # fmt: skip
     words = base.mark_text(dy=-7, fontSize=9, color=INK).encode(
-        y=alt.Y("top:Q"), text=alt.Text("moved:Q", format="+.3g")
+        y=alt.Y("top:Q"), text="label:N"
     ).transform_calculate(top="max(datum.from, datum.to)")  # fmt: skip
     return _finish(
         alt.layer(bars, words).properties(width=_WIDE - 60, height=260),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perfkit.profiling.classes import CLASSES, kernel_class
-from perfkit.profiling.explain import IDLE, WALL
+from perfkit.profiling.explain import IDLE, OUTSIDE, WALL
 from perfkit.profiling.phase_times import CPU, device_events
-from perfkit.reporting.drawing import FAINT, INK, blank, legend_below, tidy
-from perfkit.reporting.scene import PALETTE
+from perfkit.reporting.drawing import FAINT, INK, blank, canvas, legend_below, tidy
+from perfkit.reporting.scene import PALETTE, set_scene
 from perfkit.results.store import cells_of, section
 
 if TYPE_CHECKING:
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from perfkit.profiling.explain import Moved
+    from perfkit.profiling.explain import Moved, Side
     from perfkit.profiling.table import Profile
-    from perfkit.results.store import Document
 
 _CALL = {"prefill": "a prefill", "decode": "a decode step"}
 COLOURS = {
     **dict(zip(CLASSES, (*PALETTE, "#8C564B", "#17BECF", "#BCBD22")[: len(CLASSES)], strict=True)),
-    IDLE: "#DDDDDD",
+    **dict.fromkeys((IDLE, OUTSIDE), "#DDDDDD"),
 }
 _SEEN = 1e-4  # of A's time: less is written as nothing
-_TIMELINE_GAP = 0.002  # of the picture's width: what is narrower is no gap that one could see
 
 
 def lines(cell: Mapping[str, Any]) -> Iterator[str]:
@@ -46,10 +44,14 @@ def lines(cell: Mapping[str, Any]) -> Iterator[str]:
         measured = "not measured" if wall_s is None else f"{_ms(wall_s)} measured"
         yield (
             f"{_CALL[name]} ({measured}): {phase['launches']:g} {what} run "
-            f"{_ms(phase['busy_s'])} of a window of {_ms(phase['window_s'])}"
+            f"{_ms(phase['busy_s'])} of a window of {_ms(phase['window_s'])}; shares of the "
+            f"{what}' time"
         )
         for kind, share in sorted(phase["shares"].items(), key=lambda one: -one[1]):
             yield f"  {kind:14} {_ms(phase['classes'][kind]):>12}  {share:6.1%}"
+        if wall_s is not None:
+            left = _ms(wall_s - phase["busy_s"])
+            yield f"  {rest_of(cell):14} {left:>12}  (measured less {what})"
     yield from told.get("notes", ())
 
 
@@ -68,30 +70,45 @@ def waterfall_lines(moved: Moved) -> Iterator[str]:
         sides = (_ms(side.classes.get(kind, 0.0)) for side in (a, b))
         yield "  {:14} {:>28} {:>28} {:>12}".format(kind, *sides, f"{seconds * 1e3:+.4g} ms")
     for side in (a, b):
-        yield (
-            f"{side.name}: its profile's window is {side.shown:.0%} of the measured time; idle "
-            "gaps are the measured time less the kernels"
-            + (", which ran longer under the profiler" if side.classes[IDLE] < 0 else "")
-        )
+        yield _accounted(side)
         if moved.phase == "decode" and side.calls < moved.steps:
             yield f"{side.name}: profiled were the first {side.calls} of {moved.steps} steps"
 
 
-def breakdown(documents: Sequence[Document]) -> Figure | None:
+def _accounted(side: Side) -> str:
+    """Say what of the measured time a side's profile accounts for, and what the rest is."""
+    busy = 1 - side.classes[side.rest] / side.wall_s
+    if side.rest == OUTSIDE:
+        what = f"operators account for {busy:.0%} of the measured time, the rest is Python"
+    else:
+        seen = "" if side.counted is None else f" of {side.counted} counted"
+        what = (
+            f"{side.launches:g}{seen} launches run {busy:.0%} of the measured time; idle gaps are "
+            f"the rest of it (the profile's own window is {side.window_s / side.wall_s:.0%} of "
+            "it: a profiler slows the host)"
+        )
+    longer = "; kernels ran longer under the profiler" if side.classes[side.rest] < 0 else ""
+    return f"{side.name}: {what}{longer}"
+
+
+def breakdown(documents: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Return a bar for each profiled cell and phase, by class and idle; None without any."""
     bars = [(cell, name) for document in documents for cell in cells_of(document).values()
             for name in WALL if section(cell, "profile", "phases", name)]  # fmt: skip
     if not bars:
         return None
-    made = blank(1.6 + 0.55 * len(bars), "Where the time goes, by kernel class")
+    made = canvas(
+        set_scene(documents), "Where the time goes, by kernel class", 1.9 + 0.55 * len(bars)
+    )
     axes = made.subplots()
     for y, (cell, name) in enumerate(bars):
         phase = section(cell, "profile", "phases", name)
         wall_s = section(cell, "metrics").get(WALL[name]) or phase["window_s"]
-        parts = {**phase["classes"], IDLE: max(0.0, wall_s - phase["busy_s"])}
+        rest = rest_of(cell)
+        parts = {**phase["classes"], rest: max(0.0, wall_s - phase["busy_s"])}
         whole = sum(parts.values())
         left = 0.0
-        for kind in (*CLASSES, IDLE):
+        for kind in (*CLASSES, rest):
             share = 100 * parts.get(kind, 0.0) / whole
             axes.barh(y, share, 0.6, left=left, color=COLOURS[kind])
             if share >= 6:
@@ -101,7 +118,7 @@ def breakdown(documents: Sequence[Document]) -> Figure | None:
         over = phase["busy_s"] > wall_s
         told = f"{_ms(whole)} profiled\n{_ms(wall_s)} measured" if over else _ms(wall_s)
         axes.text(101, y, told, va="center", fontsize=7, color=INK)
-    axes.set_yticks(range(len(bars)), [f"{_named(cell)}\n{name}" for cell, name in bars])
+    axes.set_yticks(range(len(bars)), [_labelled(cell, name) for cell, name in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 112)
     axes.set_xlabel("share of the measured time (of the kernels', where they are more), %",
@@ -110,8 +127,20 @@ def breakdown(documents: Sequence[Document]) -> Figure | None:
     kinds = {
         kind for cell, name in bars for kind in section(cell, "profile", "phases", name, "classes")
     }
-    _legend(made, [kind for kind in (*CLASSES, IDLE) if kind in kinds or kind == IDLE])
+    kinds |= {rest_of(cell) for cell, _ in bars}
+    _legend(made, [kind for kind in (*CLASSES, IDLE, OUTSIDE) if kind in kinds])
     return made
+
+
+def rest_of(cell: Mapping[str, Any]) -> str:
+    """Return what the measured time is called that no kernel, or operator, accounts for."""
+    return OUTSIDE if section(cell, "profile").get("device") == CPU else IDLE
+
+
+def _labelled(cell: Mapping[str, Any], phase: str) -> str:
+    """Name a cell's phase, and what speaks against its figures."""
+    doubt = "" if cell.get("verdict") == "ok" else f" ({cell.get('verdict')})"
+    return f"{_named(cell)}\n{phase}{doubt}"
 
 
 def timeline(profile: Profile, title: str) -> Figure | None:
@@ -131,16 +160,16 @@ def timeline(profile: Profile, title: str) -> Figure | None:
         used |= _bars(axes, events, begin_s, end_s)
         axes.set_title(f"{name}: {_ms(end_s - begin_s)}", fontsize=9, loc="left")
         axes.set_yticks([])
-        axes.set_xlim(0, (end_s - begin_s) * 1e3)
         axes.set_xlabel("ms", fontsize=8)
         tidy(axes, "x")
     _legend(made, [kind for kind in CLASSES if kind in used])
     return made
 
 
-def waterfall(moved: Moved) -> Figure:
-    """Return the steps from A's time to B's, a class each."""
-    made = blank(4.6, f"{_CALL[moved.phase]}: {moved.a.name}  →  {moved.b.name}")
+def waterfall(moved: Moved, documents: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the steps from A's time to B's, a class each; ``documents`` hold the two cells."""
+    title = f"{_CALL[moved.phase]}, {moved.a.name}  →  {moved.b.name}"
+    made = canvas(set_scene(documents), title, 4.9)
     axes = made.subplots()
     at = moved.a.wall_s * 1e3
     names = [moved.a.name, *moved.seconds, moved.b.name]
@@ -193,28 +222,24 @@ def _spans(profile: Profile) -> dict[str, tuple[str, pd.DataFrame, float, float]
 
 
 def _bars(axes: Axes, events: pd.DataFrame, begin_s: float, end_s: float) -> set[str]:
-    """Draw launches as bars by class, side by side where that cannot be seen apart."""
+    """Draw launches as bars by class; what is narrower than a pixel tints it, so gaps stay seen."""
     kinds = [kernel_class(str(name)) for name in events["name"]]
     starts = (events["start_s"].to_numpy() - begin_s) * 1e3
     lengths = events["duration_s"].to_numpy() * 1e3
-    narrow = _TIMELINE_GAP * (end_s - begin_s) * 1e3
-    merged: dict[str, list[tuple[float, float]]] = {}
+    bars: dict[str, list[tuple[float, float]]] = {}
     for kind, start, length in zip(kinds, starts, lengths, strict=True):
-        bars = merged.setdefault(kind, [])
-        if bars and start - sum(bars[-1]) < narrow and length < narrow:
-            bars[-1] = (bars[-1][0], start + length - bars[-1][0])
-        else:
-            bars.append((start, length))
-    for kind, bars in merged.items():
-        axes.broken_barh(bars, (0, 1), color=COLOURS[kind], linewidth=0)
-    return set(merged)
+        bars.setdefault(kind, []).append((start, length))
+    for kind, mine in bars.items():
+        axes.broken_barh(mine, (0, 1), color=COLOURS[kind], linewidth=0, snap=False)
+    axes.set_xlim(0, (end_s - begin_s) * 1e3)
+    return set(bars)
 
 
 def _named(cell: Mapping[str, Any]) -> str:
     case = cell["case"]
     return (
         f"{case['backend']} {case['model']} {case['precision']} {case['attention']} "
-        f"b{case['batch']} p{case['prompt_len']}"
+        f"b{case['batch']} p{case['prompt_len']} n{case['new_tokens']}"
     )
 
 

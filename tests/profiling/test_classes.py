@@ -51,6 +51,9 @@ REAL = {
         "triton_poi_fused_cat_cos_mul_neg_sin_5",
     ),
     "elementwise": (
+        "aten::add_",
+        "aten::div_",
+        "void tensorrt_llm::kernels::topkGatingSoftmax<float, 8, 32>",
         "void at::native::vectorized_elementwise_kernel<4, at::native::silu_kernel>",
         "void at::native::<unnamed>::CatArrayBatchedCopy_vectorized<at::native::OpaqueType>",
         "void at::native::reduce_kernel<512, 1, at::native::ReduceOp<bool, and_kernel_cuda>>",
@@ -73,6 +76,8 @@ REAL = {
         "__amd_rocclr_fillBufferAligned",
     ),
     "communication": (
+        "all_to_all_kernel",
+        "deep_ep::intranode::dispatch<8, 768>",
         "ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<(unsigned long)4096>)",
         "ncclDevKernel_AllReduce_Sum_bf16_RING_LL(ncclDevKernelArgsStorage<4096ul>)",
         "void tensorrt_llm::kernels::oneShotAllReduceKernel<__nv_bfloat16, 8, true>",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.profiling.explain import IDLE, moved, side
+from perfkit.profiling.explain import IDLE, OUTSIDE, moved, side
 
 
 def cell(
@@ -15,7 +15,10 @@ def cell(
         "backend": "torch-eager", "model": "llama2-7b", "precision": "bf16", "attention": "fmha",
         "batch": 1, "prompt_len": 128, "new_tokens": 32, "tp": 1,
     }  # fmt: skip
-    phase = {"calls": 8, "window_s": window_s, "busy_s": sum(classes.values()), "classes": classes}
+    phase = {
+        "calls": 8, "launches": 100, "window_s": window_s, "busy_s": sum(classes.values()),
+        "classes": classes,
+    }  # fmt: skip
     return {
         "case": {**shape, **case},
         "verdict": "ok",
@@ -38,13 +41,54 @@ def test_what_moved_adds_up_to_the_measured_difference() -> None:
     assert found.seconds["elementwise"] == pytest.approx(-0.002)
     # 14 ms idle of 20, and 0.3 of 5.
     assert found.seconds[IDLE] == pytest.approx(0.0003 - 0.014)
-    assert found.a.shown == pytest.approx(1.5)
+    assert found.a.window_s == pytest.approx(0.030)
 
 
 def test_a_profile_that_shows_too_little_explains_nothing() -> None:
-    with pytest.raises(UsageError, match=r"shows 80% of the measured 20 ms .*90% is needed"):
+    with pytest.raises(UsageError, match=r"window is 80% of the measured 20 ms .*90% is needed"):
         side(cell(0.020, {"gemm": 0.016}, 0.016), "eager", "decode")
     side(cell(0.020, {"gemm": 0.016}, 0.0181), "eager", "decode")
+
+
+def test_a_profile_that_lost_launches_explains_nothing() -> None:
+    counted = cell(0.020, {"gemm": 0.016}, 0.020)
+    counted["attention"] = {"decode": {"launches": 112}}
+    with pytest.raises(UsageError, match="the profile has 100 of the 112 launches that were"):
+        side(counted, "eager", "decode")
+    counted["attention"] = {"decode": {"launches": 111}}
+    assert side(counted, "eager", "decode").counted == 111
+
+
+def test_on_a_cpu_operators_must_account_for_the_time_and_the_rest_is_python() -> None:
+    made = cell(0.020, {"gemm": 0.0178}, 0.040)
+    made["profile"]["device"] = "cpu"
+    with pytest.raises(UsageError, match="operators account for 89% of the measured 20 ms"):
+        side(made, "eager", "decode")
+    made = cell(0.020, {"gemm": 0.0182}, 0.040)
+    made["profile"]["device"] = "cpu"
+    found = side(made, "eager", "decode")
+    assert found.classes[OUTSIDE] == pytest.approx(0.0018)
+    assert IDLE not in found.classes
+
+
+def test_two_of_the_same_arm_are_told_apart() -> None:
+    found = moved(EAGER, EAGER, "decode")
+    assert [side.name[-4:] for side in (found.a, found.b)] == [" (A)", " (B)"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"classes": {"gemm": 0.004, "weird": 0.002}}, "the class 'weird', which is none of fmha"),
+        ({"classes": {"gemm": 0.004}}, "add up to 0.004 s, and busy_s is 0.006"),
+        ({"window_s": True}, "window_s is True, expected a number over 0"),
+        ({"calls": "x"}, "calls is 'x', expected a number over 0"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused(changed: dict[str, Any], words: str) -> None:
+    phase = {**EAGER["profile"]["phases"]["decode"], **changed}
+    with pytest.raises(UsageError, match=words):
+        side({**EAGER, "profile": {"phases": {"decode": phase}}}, "eager", "decode")
 
 
 def test_kernels_that_ran_longer_than_the_whole_was_are_of_another_run() -> None:
@@ -67,16 +111,23 @@ def test_a_cell_without_the_phase_says_why() -> None:
         moved(bare, COMPILED, "decode")
 
 
-def test_of_an_unstable_cell_the_phase_that_was_steady_is_explained() -> None:
+def test_each_phase_must_have_been_steady_itself() -> None:
     rounds = {"ttft_s": [0.100, 0.101, 0.1], "itl_s": [[0.02, 0.02], [0.03, 0.03], [0.02, 0.02]]}
     told = cell(0.020, {"gemm": 0.019}, 0.020)
-    phase = {"calls": 1, "window_s": 0.1, "busy_s": 0.09, "classes": {"gemm": 0.09}}
-    shaky = {
-        **told, "verdict": "unstable", "reason": "rounds vary by 20%", "samples": rounds,
-        "profile": {"phases": {"decode": told["profile"]["phases"]["decode"], "prefill": phase}},
+    prefill = {
+        "calls": 1, "launches": 9, "window_s": 0.1, "busy_s": 0.09, "classes": {"gemm": 0.09}
     }  # fmt: skip
-    assert side(shaky, "eager", "prefill").classes[IDLE] == pytest.approx(0.01)
-    with pytest.raises(UsageError, match="eager is unstable: rounds vary by 20%; measure it again"):
-        side(shaky, "eager", "decode")
+    decode = told["profile"]["phases"]["decode"]
+    for verdict in ("ok", "unstable"):
+        shaky = {
+            **told, "verdict": verdict, "reason": "rounds vary by 20%", "samples": rounds,
+            "profile": {"phases": {"decode": decode, "prefill": prefill}},
+        }  # fmt: skip
+        assert side(shaky, "eager", "prefill").classes[IDLE] == pytest.approx(0.01)
+        # 20, 30 and 20 ms: a deviation of 5.77 ms over a mean of 23.3.
+        with pytest.raises(UsageError, match=r"the decode of its rounds varies by 24\.7%"):
+            side(shaky, "eager", "decode")
     with pytest.raises(UsageError, match="throttled"):
         side({**shaky, "verdict": "throttled"}, "eager", "prefill")
+    with pytest.raises(UsageError, match="eager is unstable: rounds vary by 20%; measure it again"):
+        side({**shaky, "samples": {}}, "eager", "prefill")

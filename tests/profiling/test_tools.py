@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from perfkit.errors import UsageError
 from perfkit.profiling import tools
+from tests.profiling.test_classes import REAL
 
 
 def test_nsys_looks_where_it_is_asked_to_and_into_graphs() -> None:
@@ -20,15 +22,20 @@ def test_ncu_counts_in_a_few_attention_kernels_and_leaves_the_clocks_alone() -> 
     wanted = {"--csv", "--clock-control=none", "--profile-from-start=off", "--launch-count=48"}
     assert wanted <= set(made)
     (names,) = [one for one in made if one.startswith("--kernel-name=regex:")]
-    assert "fmha" in names
+    pattern = names.partition("regex:")[2]
+    kernels = [name for name in REAL["fmha"] if not name.startswith("aten::")]
+    assert [name for name in kernels if not re.search(pattern, name)] == []
 
 
-def test_a_tool_that_is_not_there_is_told_with_the_command_for_elsewhere(
+def test_a_tool_that_cannot_look_here_is_told_with_the_command_for_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UsageError, match=r"nsys is not on the PATH; .*: nsys profile 'a b'"):
-        tools.check("nsys", ["nsys", "profile", "a b"])
+    again = "perfkit profile a/b --tool nsys"
+    with pytest.raises(UsageError, match=f"nsys is not on the PATH; on a GPU machine .*: {again}"):
+        tools.check("nsys", "cuda", again)
+    with pytest.raises(UsageError, match=f"nsys looks at GPUs, and this is a CPU; .*: {again}"):
+        tools.check("nsys", "cpu", again)
 
 
 def test_what_ncu_said_into_its_log_is_told(tmp_path: Path) -> None:

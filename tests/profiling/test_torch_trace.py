@@ -161,7 +161,7 @@ def test_kinetos_first_schema_is_read(tmp_path: Path) -> None:
     )
     assert rows(path) == [
         ("k", "prefill", "1", 20, 1, pytest.approx(10 * US)),
-        ("Memset (Device)", "prefill", "1", 20, 1, pytest.approx(1 * US)),
+        ("Memset", "prefill", "1", 20, 1, pytest.approx(1 * US)),
     ]
 
 

@@ -24,7 +24,9 @@ def test_classes_kernels_and_phases_are_printed_and_written(tmp_path: Path) -> N
     assert ["all", "5", "0.006", "100.0", "0.003", "0.003"] in lines
     row = ["sm90_xmma_gemm_bf16", "gemm", "prefill", "0", "7", "1", "0.003", "3.00", "53.1"]
     assert row in lines
-    assert done.stdout.splitlines()[-1] == "profiles/run_kernels.csv"
+    made = ["profiles/run_kernels.csv", "plots/timeline.png"]
+    assert done.stdout.splitlines()[-2:] == made
+    assert all((tmp_path / name).is_file() for name in made)
     table = pd.read_csv(tmp_path / "profiles/run_kernels.csv")
     assert list(table.columns) == [
         "name", "class", "phase", "device", "stream", "calls", "total_s", "mean_s", "share",
@@ -87,3 +89,14 @@ def test_a_real_trace_on_the_command_line(tmp_path: Path) -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["fmha", "34", "3.855", "8.4"] in lines
     assert ["all", "1,707", "45.647", "100.0"] in lines
+
+
+def test_a_profile_is_never_written_over(tmp_path: Path) -> None:
+    text = NCU_HEAD + ncu_row(0, "flash", "Duration", "us", "3")
+    source = tmp_path / "p_metrics.csv"
+    source.write_text(text)
+    (tmp_path / "sub").mkdir()
+    for asked in ("p_kernels.csv", "p.csv", "sub/../p_metrics.csv"):
+        done = perfkit(tmp_path, "parse", "p_metrics.csv", "--csv", asked)
+        assert (done.returncode, "is the profile itself" in done.stderr) == (2, True), asked
+    assert source.read_text() == text

@@ -86,3 +86,4 @@ def test_a_waterfall_ends_where_b_stands() -> None:
     assert found[0]["to"] == 1e3 * told.a.wall_s
     assert found[-2]["to"] == pytest.approx(found[-1]["to"])
     assert found[-1]["to"] == 1e3 * told.b.wall_s
+    assert [row["label"] for row in found] == ["20", "+0.5", "+0.2", "-2", "-13.7", "5"]

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perfkit.errors import UsageError
+from perfkit.profiling.summary import summary
 from perfkit.reporting.plots import draw_all, figures, title_of
 from perfkit.reporting.scene import set_scene
+from perfkit.results.store import cells_of
+from tests.profiling.test_phase_times import TWO_STEPS
 from tests.reporting.documents import cell, document, large, matrix, small
 
 if TYPE_CHECKING:
@@ -49,6 +53,12 @@ def test_whole_pictures_of_what_there_is(
     for path in paths:
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert imread(path).shape[1] == 1430
+
+
+def test_some_pictures_are_asked_for_by_name(tmp_path: Path) -> None:
+    assert [path.name for path in draw_all([small()], tmp_path, ["memory"])] == ["memory.png"]
+    with pytest.raises(UsageError, match=r"memroy.*memory"):
+        draw_all([small()], tmp_path, ["memroy"])
 
 
 def test_forty_cells_are_drawn_without_pyplot(
@@ -228,3 +238,11 @@ def test_the_bars_of_a_large_sweep_are_some_of_its_shapes_and_the_title_says_so(
     assert len(labels) == 32
     assert labels[0] == "batch 1, prompt 128, new 32"
     assert labels[-1] == "batch 64, prompt 2048, new 128"
+
+
+def test_profiled_cells_are_broken_down_by_kernel_class() -> None:
+    made = document(cell())
+    assert "kernel_breakdown" not in figures([made])
+    cells_of(made)[next(iter(cells_of(made)))]["profile"] = summary(TWO_STEPS)
+    title = title_of(figures([made])["kernel_breakdown"])
+    assert title.startswith("Where the time goes, by kernel class: llama2-7b\nNVIDIA H200")

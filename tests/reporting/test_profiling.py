@@ -19,10 +19,14 @@ def profiled(**more: Any) -> dict[str, Any]:
 
 def test_a_profiled_cell_is_told_by_class() -> None:
     told = list(profiling.lines(profiled()))
-    assert told[0] == "a prefill (4000 ms measured): 2 kernels run 3000 ms of a window of 4000 ms"
-    assert [line.split() for line in told[1:3]] == [
+    assert told[0] == (
+        "a prefill (4000 ms measured): 2 kernels run 3000 ms of a window of 4000 ms; "
+        "shares of the kernels' time"
+    )
+    assert [line.split() for line in told[1:4]] == [
         ["gemm", "2000", "ms", "66.7%"],
         ["fmha", "1000", "ms", "33.3%"],
+        ["idle", "gaps", "1000", "ms", "(measured", "less", "kernels)"],
     ]
     assert list(profiling.lines(profiled(profile={"absent": "no kernel"}))) == [
         "no phases: no kernel"
@@ -59,9 +63,20 @@ def test_a_breakdown_says_where_kernels_took_more_than_was_measured() -> None:
     assert profiling.breakdown([{"perfkit": {"cells": {"it": {**EAGER, "profile": {}}}}}]) is None
 
 
+def test_a_breakdown_names_machine_and_doubt() -> None:
+    document = {"perfkit": {"cells": {"it": profiled(verdict="unstable")},
+                            "machine": {"key": "gpu-a", "name": "GPU A"}}}  # fmt: skip
+    figure = profiling.breakdown([document])
+    assert figure is not None
+    assert "GPU A" in figure.get_suptitle()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[0].endswith("n32\nprefill (unstable)")
+
+
 def test_a_waterfall_ends_where_the_other_arm_is() -> None:
     found = moved(EAGER, COMPILED, "decode")
-    bars = profiling.waterfall(found).axes[0].patches
+    documents = [{"perfkit": {"cells": {"it": cell}}} for cell in (EAGER, COMPILED)]
+    bars = profiling.waterfall(found, documents).axes[0].patches
     assert bars[0].get_height() == pytest.approx(20)
     assert bars[-1].get_height() == pytest.approx(5)
     last = bars[-2]
