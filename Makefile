@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots gallery trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys parse-nsys ncu-profile triton-bench test lint clean
+.PHONY: help install baseline plots gallery trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys parse-nsys ncu-profile triton-bench report demo test lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-26s %s\n", $$1, $$2}' Makefile
@@ -89,6 +89,12 @@ ncu-profile: $(STAMP) ## count in a case's attention kernels by Nsight Compute: 
 triton-bench: $(STAMP) ## compare attention kernels; without a GPU check them in Triton's interpreter
 	$(BIN)/python -m pytest benchmarks/test_attention.py -q --benchmark-quiet --benchmark-json=results/attention.json
 	$(BIN)/perfkit attention results/attention.json
+
+report: $(STAMP) ## one HTML file of results/, or of FILES="a.json folder": report.html
+	$(BIN)/perfkit report $(or $(FILES),results) -o report.html
+
+demo: $(STAMP) ## open the report of results measured on an H200 and an H100
+	$(BIN)/perfkit demo
 
 FILE ?=
 parse-nsys: $(STAMP) ## where the time of a profile goes: make parse-nsys FILE=report.sqlite

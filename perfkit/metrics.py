@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,3 +109,13 @@ def summarise(traces: Sequence[Trace], batch: int, prompt_len: int) -> dict[str,
     for name in ("prefill_tokens_per_s", "decode_tokens_per_s", "output_tokens_per_s"):
         figures[name] = median([rate[name] for rate in rates])
     return figures
+
+
+def latency_quantiles(traces: Sequence[Trace]) -> dict[str, Any]:
+    """Quantiles of a run's ttft, e2e and itl over all its samples, in seconds, and their method."""
+    return {
+        "method": QUANTILE_METHOD,
+        "ttft_s": quantiles([trace.ttft_s for trace in traces]),
+        "e2e_s": quantiles([trace.e2e_s for trace in traces]),
+        "itl_s": quantiles([itl for trace in traces for itl in trace.itl_s]),
+    }

@@ -94,6 +94,27 @@ def utilisation(work: float, seconds: float | None, ceiling: float | None) -> fl
     return work / seconds / ceiling
 
 
+def phase_utilisation(
+    case: Case,
+    arch: Architecture,
+    times_s: tuple[float, float],
+    ceilings: tuple[float | None, float | None],
+    devices: int,
+) -> dict[str, float | None]:
+    """Return mfu of the prefill and mbu of the decode: each phase against what bounds it.
+
+    ``times_s`` are ttft and e2e; ``ceilings`` are one device's GEMM in FLOP/s and copy in bytes/s,
+    while the work is shared among ``devices``.
+    """
+    ttft_s, e2e_s = times_s
+    gemm, copy = ceilings
+    decode_s = e2e_s - ttft_s if case.new_tokens > 1 else None
+    return {
+        "mfu": utilisation(prefill_work(case, arch).flops / devices, ttft_s, gemm),
+        "mbu": utilisation(decode_work(case, arch).bytes / devices, decode_s, copy),
+    }
+
+
 def forecast(case: Case, arch: Architecture) -> Forecast:
     """Forecast the peak: weights, KV of P + N tokens, and the prefill's largest moment.
 

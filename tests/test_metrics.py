@@ -57,3 +57,15 @@ def test_figures_are_medians_over_rounds() -> None:
     assert figures["ttft_s"] == 0.2
     assert figures["e2e_s"] == 0.5
     assert figures["output_tokens_per_s"] == pytest.approx(2 / 0.5)
+
+
+def test_quantiles_of_a_run_are_over_all_its_samples() -> None:
+    found = metrics.latency_quantiles([Trace((1.0, 1.5, 2.5)), Trace((3.0, 3.5, 5.5))])
+    assert found == {
+        "method": "linear",
+        "ttft_s": {"p50": 2.0, "p90": None, "p99": None},
+        "e2e_s": {"p50": 4.0, "p90": None, "p99": None},
+        "itl_s": {"p50": 0.75, "p90": None, "p99": None},
+    }
+    alone = metrics.latency_quantiles([Trace((1.0,))])
+    assert alone["itl_s"] == {"p50": None, "p90": None, "p99": None}

@@ -4,7 +4,14 @@ import pytest
 
 from perfkit.architectures import ARCHITECTURES, Architecture
 from perfkit.cases import Case
-from perfkit.roofline import decode_work, forecast, kv_bytes, prefill_work, utilisation
+from perfkit.roofline import (
+    decode_work,
+    forecast,
+    kv_bytes,
+    phase_utilisation,
+    prefill_work,
+    utilisation,
+)
 
 SEVEN = ARCHITECTURES["llama2-7b"]
 CASE = Case.parse("torch-eager/llama2-7b/bf16/fmha/b1/p128/n2/tp1")
@@ -87,3 +94,15 @@ def test_utilisation_is_null_without_a_ceiling() -> None:
     assert utilisation(50.0, 1.0, 100.0) == 0.5
     assert utilisation(50.0, 1.0, None) is None
     assert utilisation(50.0, None, 100.0) is None
+
+
+def test_each_phase_is_held_against_what_bounds_it_and_two_devices_share_the_work() -> None:
+    arch = ARCHITECTURES["llama2-7b"]
+    case = Case(backend="torch-eager", model="llama2-7b", precision="bf16", batch=1, prompt_len=64,
+                new_tokens=3, tp=2)  # fmt: skip
+    flops, moved = prefill_work(case, arch).flops, decode_work(case, arch).bytes
+    found = phase_utilisation(case, arch, (0.5, 2.5), (4 * flops, 4 * moved), 2)
+    assert found == pytest.approx({"mfu": 0.25, "mbu": 0.0625})
+    assert phase_utilisation(case.but(new_tokens=1), arch, (0.5, 0.5), (None, 1.0), 1) == {
+        "mfu": None, "mbu": None
+    }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from perfkit import metrics
 from perfkit.machine.telemetry import THROTTLE_BITS, throttle_names
 from perfkit.results.record import doubt
-from perfkit.roofline import decode_work, prefill_work, utilisation
+from perfkit.roofline import phase_utilisation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ def fill(
     row["compile_s"] = _compile_s(details, row, absent)
     details["metrics"] = row
     details["absent"] = absent | (measured.window.absent if measured.window else {})
-    details["quantiles"] = _quantiles(traces)
+    details["quantiles"] = metrics.latency_quantiles(traces)
     details["samples"] = {
         "ttft_s": [trace.ttft_s for trace in traces],
         "e2e_s": [trace.e2e_s for trace in traces],
@@ -101,15 +101,10 @@ def _utilisation(
     }
     if gemm is None:
         absent["mfu"] = f"no GEMM ceiling for {case.precision}"
-    decode_s = row["e2e_s"] - row["ttft_s"] if case.new_tokens > 1 else None
-    if decode_s is None:
+    if case.new_tokens == 1:
         absent["mbu"] = "no decode at one new token"
-    return {
-        "mfu": utilisation(prefill_work(case, arch).flops / devices, row["ttft_s"], gemm),
-        "mbu": utilisation(
-            decode_work(case, arch).bytes / devices, decode_s, ceilings.copy_bytes_per_s
-        ),
-    }
+    times = (row["ttft_s"], row["e2e_s"])
+    return phase_utilisation(case, arch, times, (gemm, ceilings.copy_bytes_per_s), devices)
 
 
 def _memory(
@@ -182,17 +177,6 @@ def _compile_s(
     phases = details["phases"]
     steady_s = row["ttft_s"] + (phases["first_run_tokens"] - 1) * (row["tpot_s"] or 0.0)
     return max(0.0, float(phases["first_run_s"] - steady_s))
-
-
-def _quantiles(traces: tuple[Trace, ...]) -> dict[str, Any]:
-    return {
-        "method": metrics.QUANTILE_METHOD,
-        "ttft_s": metrics.quantiles([trace.ttft_s for trace in traces]),
-        "e2e_s": metrics.quantiles([trace.e2e_s for trace in traces]),
-        "itl_s": metrics.quantiles([itl for trace in traces for itl in trace.itl_s])
-        if any(trace.itl_s for trace in traces)
-        else dict.fromkeys(("p50", "p90", "p99")),
-    }
 
 
 def _contention(measured: Measured, absent: dict[str, str]) -> dict[str, float | None]:

@@ -29,12 +29,12 @@ HEADERS = (
     "peak memory", "runs",
 )  # fmt: skip
 # What the picture shows, and which way is better.
-_DRAWN = {
+DRAWN = {
     "ttft_s": "TTFT, change in %  (less is better)",
     "tpot_s": "TPOT, change in %  (less is better)",
     "output_tokens_per_s": "output tok/s, change in %  (more is better)",
 }
-_QUOTED = {"tpot_s": -30.0, "output_tokens_per_s": 40.0}
+QUOTED_AT = {"tpot_s": -30.0, "output_tokens_per_s": 40.0}
 _ROW_IN = 0.24
 
 
@@ -48,7 +48,7 @@ def rows(pairs: Iterable[Pair]) -> list[tuple[str, ...]]:
             made.append((*head, f"refused: {pair.refused}", *[DASH] * 5))
             continue
         changes = [pair.changes.get(name) for name in FIGURES]
-        count = max(change.runs for change in changes if change is not None)
+        count = max((change.runs for change in changes if change is not None), default=0)
         made.append((*head, *map(told, changes), str(count)))
     return made
 
@@ -91,7 +91,7 @@ def _holds(what: str, pairs: Sequence[Pair], held: Sequence[bool | None]) -> lis
     for wanted, words in told_of:
         some = [pair for pair, holds in zip(pairs, held, strict=True) if holds is wanted]
         if some:
-            names = "; ".join(_label(pair) for pair in some)
+            names = "; ".join(label_of(pair) for pair in some)
             lines.append(f"- {what}: {words} for {len(some)} of {len(pairs)} pairs, {_why(some)}"
                          f"{_decode(some) if wanted is False else ''}: {names}.")  # fmt: skip
         elif wanted:
@@ -191,20 +191,21 @@ def figure(pairs: Sequence[Pair]) -> Figure:
     machines = ", ".join(dict.fromkeys(pair.machine for pair in pairs))
     height_in = 1.9 + _ROW_IN * max(4, len(pairs))
     made = blank(height_in, f"Fused attention against nofmha\n{machines}")
-    panels = made.subplots(1, len(_DRAWN), sharey=True, squeeze=False)[0]
+    panels = made.subplots(1, len(DRAWN), sharey=True, squeeze=False)[0]
     arms = dict.fromkeys(str(pair.case["attention"]) for pair in pairs)
     colours = dict(zip(arms, PALETTE * 2, strict=False))
-    for axes, (name, label) in zip(panels, _DRAWN.items(), strict=True):
+    for axes, (name, label) in zip(panels, DRAWN.items(), strict=True):
         _panel(axes, pairs, name, colours)
         axes.set_xlabel(label, fontsize=8)
-    panels[0].set_yticks(range(len(pairs)), [_label(pair) for pair in pairs])
+    panels[0].set_yticks(range(len(pairs)), [label_of(pair) for pair in pairs])
     panels[0].tick_params(axis="y", labelsize=7)
     panels[0].set_ylim(len(pairs) - 0.4, -0.6)
     _legend(made, colours)
     return made
 
 
-def _label(pair: Pair) -> str:
+def label_of(pair: Pair) -> str:
+    """Return a pair in words: its case and its fused arm."""
     return f"{about(pair.case)}  {pair.case['attention']}"
 
 
@@ -212,8 +213,8 @@ def _panel(axes: Axes, pairs: Sequence[Pair], name: str, colours: Mapping[str, s
     tidy(axes, "x")
     _scale(axes, pairs, name)
     axes.axvline(0, color=FAINT, linewidth=0.8)
-    if name in _QUOTED:
-        axes.axvline(_QUOTED[name], color=FAINT, linewidth=0.9, linestyle=":")
+    if name in QUOTED_AT:
+        axes.axvline(QUOTED_AT[name], color=FAINT, linewidth=0.9, linestyle=":")
     for y, pair in enumerate(pairs):
         change = pair.changes.get(name)
         if change is None:
@@ -235,7 +236,7 @@ def _scale(axes: Axes, pairs: Sequence[Pair], name: str) -> None:
 
     shown = [change for pair in pairs if (change := pair.changes.get(name)) is not None]
     ends = [end for change in shown for end in (change.value, *(change.interval or ()))]
-    values = [-5.0, 5.0, _QUOTED.get(name, 0.0), *(100 * end for end in ends)]
+    values = [-5.0, 5.0, QUOTED_AT.get(name, 0.0), *(100 * end for end in ends)]
     room = 0.06 * (max(values) - min(values))
     low, high = min(values) - room, max(values) + room
     axes.set_xlim(low, high)

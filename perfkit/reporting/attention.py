@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TFLOP, _GB = 1e12, 1e9
 _SHORT = {"flashinfer-fa3": "fa3", "triton-hopper": "hopper", "triton-decode": "decode"}
 # Okabe and Ito's palette, told apart with any kind of colour vision; ours are the warm ones.
-_COLOURS = {
+COLOURS = {
     "triton-hopper": "#D55E00",
     "triton": "#E69F00",
     "torch-cudnn": "#0072B2",
@@ -194,7 +194,7 @@ def _verdicts(listed: Sequence[Row]) -> Table:
 
 def has_picture(document: Mapping[str, Any]) -> bool:
     """Whether the file holds what `figure` draws: prompts of 16,384 tokens, timed."""
-    return any(_drawn(row) for row in rows(document, "cold"))
+    return any(drawn(row) for row in rows(document, "cold"))
 
 
 def figure(document: Mapping[str, Any]) -> Figure:
@@ -206,7 +206,7 @@ def figure(document: Mapping[str, Any]) -> Figure:
     from matplotlib.figure import Figure
 
     block = document.get("perfkit_attention", {})
-    chosen = [row for row in rows(document, "cold") if _drawn(row)]
+    chosen = [row for row in rows(document, "cold") if drawn(row)]
     if not chosen:
         raise UsageError("nothing to draw: no prompts of 16,384 tokens were timed on a GPU")
     panels: dict[tuple[int, bool], list[Row]] = {}
@@ -233,7 +233,8 @@ def figure(document: Mapping[str, Any]) -> Figure:
     return canvas
 
 
-def _drawn(row: Row) -> bool:
+def drawn(row: Row) -> bool:
+    """Say whether the picture shows a problem: prompts of 16,384 tokens, timed."""
     problem = row.problem
     square = problem.q_len == problem.kv_len and problem.heads == problem.kv_heads
     whole = problem.batch * problem.q_len == 16384 and problem.heads * problem.head_dim == 2048
@@ -241,7 +242,7 @@ def _drawn(row: Row) -> bool:
 
 
 def _panel(axes: Axes, listed: Sequence[Row], gemm: float | None) -> None:
-    for name, colour in _COLOURS.items():
+    for name, colour in COLOURS.items():
         points = [
             (row.problem.q_len, rate / _TFLOP)
             for row in listed
@@ -269,9 +270,9 @@ def _legend(names: Sequence[str], gemm: float | None) -> list[Any]:
     from matplotlib.lines import Line2D
 
     lines = [
-        Line2D([], [], color=_COLOURS[name], linewidth=2.4 if name in OURS else 1.3, label=name)
+        Line2D([], [], color=COLOURS[name], linewidth=2.4 if name in OURS else 1.3, label=name)
         for name in names
-        if name in _COLOURS
+        if name in COLOURS
     ]
     if gemm:
         label = f"GEMM ceiling, {gemm / _TFLOP:,.0f} TFLOP/s"

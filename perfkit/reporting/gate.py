@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from perfkit.results.gate import Judgement
     from perfkit.results.outcome import Asked, Outcome
 
-_HEADERS = ("cell", "figure", "verdict", "change", "95 % over runs", "runs", "detectable", "p")
+HEADERS = ("cell", "figure", "verdict", "change", "95 % over runs", "runs", "detectable", "p")
 _STYLES = {REGRESSED: "bold red", IMPROVED: "green", SAME: "dim"}
 _MEANINGS = {
     0: "nothing regressed",
@@ -58,11 +58,11 @@ def table(judgements: Sequence[Judgement]) -> Table:
     from rich.text import Text
 
     made = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for header in _HEADERS:
+    for header in HEADERS:
         left = header in {"cell", "figure", "verdict"}
         made.add_column(header, justify="left" if left else "right", overflow="fold")
     for judgement in ranked(judgements):
-        cell, figure, verdict, *rest = _row(judgement)
+        cell, figure, verdict, *rest = row_of(judgement)
         name = Text(cell)
         if judgement.reason:
             name.append(f"\n  {judgement.reason}", style="dim italic")
@@ -83,8 +83,8 @@ def markdown(outcome: Outcome, asked: Asked) -> str:
 
 
 def _markdown_rows(judgements: Iterable[Judgement]) -> list[str]:
-    rows = ((*_row(judgement), judgement.reason or "") for judgement in judgements)
-    return markdown_table((*_HEADERS, "reason"), rows)
+    rows = ((*row_of(judgement), judgement.reason or "") for judgement in judgements)
+    return markdown_table((*HEADERS, "reason"), rows)
 
 
 def to_json(outcome: Outcome, asked: Asked, **where: Any) -> dict[str, Any]:
@@ -101,7 +101,8 @@ def to_json(outcome: Outcome, asked: Asked, **where: Any) -> dict[str, Any]:
     }
 
 
-def _row(judgement: Judgement) -> tuple[str, ...]:
+def row_of(judgement: Judgement) -> tuple[str, ...]:
+    """Return a figure's verdict as text, a column each of HEADERS."""
     interval = judgement.interval
     runs = judgement.runs
     return (

@@ -84,6 +84,11 @@ def _measured(cell: Drawn) -> tuple[tuple[str, float], tuple[str, float]] | None
     return ("peak_allocated_bytes", allocated), outer
 
 
+def largest_of(scene: Scene) -> list[Drawn]:
+    """Return the cells that are drawn: the largest, with some of each model."""
+    return [cell for mine in _largest(scene).values() for cell in mine]
+
+
 def _largest(scene: Scene) -> dict[str, list[Drawn]]:
     """Share MEMORY_CELLS slots among the models; of each keep the largest, in their own order."""
     left, kept = MEMORY_CELLS, {}

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from perfkit.reporting.curves import MARKER, Scale, by_lengths, chunks, grid, head_row, legend_of
-from perfkit.reporting.drawing import FAINT, INK, canvas, legend_below, tidy
+from perfkit.reporting.drawing import DOUBT, FAINT, INK, canvas, legend_below, tidy
 from perfkit.reporting.holes import foot
 from perfkit.reporting.scene import tint
 from perfkit.reporting.throughput import LOG_OVER
@@ -53,6 +53,11 @@ class _Panel:
         return {arm: pareto_front(found) for arm, found in places.items()}
 
     @property
+    def beaten(self) -> set[int]:
+        """Positions of cells that another one beats, of any arm of the same machine."""
+        return beaten(self.cells)
+
+    @property
     def has_choice(self) -> bool:
         """Whether some arm has two points that may be compared."""
         arms = Counter(self.cells[at].arm for at in self.points if not self.cells[at].doubtful)
@@ -83,6 +88,21 @@ def pareto_front(points: Iterable[Place]) -> list[Place]:
         if not front or throughput > front[-1][1]:
             front.append((latency, throughput))
     return front
+
+
+def beaten(cells: Sequence[Drawn]) -> set[int]:
+    """Return the positions of cells that another of the same machine beats, as a front has it.
+
+    Cells that may not be compared beat none and are not beaten.
+    """
+    places: dict[str, dict[int, Place]] = {}
+    for at, cell in enumerate(cells):
+        if not cell.doubtful and (place := _place(cell)):
+            places.setdefault(cell.machine, {})[at] = place
+    return {
+        at for mine in places.values()
+        for at, place in mine.items() if place not in pareto_front(mine.values())
+    }  # fmt: skip
 
 
 def throughput_latency_pareto(scene: Scene) -> Figure | None:
@@ -148,10 +168,11 @@ def _draw_arms(axes: Axes, panel: _Panel, scene: Scene) -> None:
             *zip(*front, strict=True), color=scene.colours[arm], linestyle=scene.lines[arm],
             linewidth=1.2,
         )  # fmt: skip
+    beaten_here = panel.beaten
     for at, place in panel.points.items():
         cell = panel.cells[at]
         colour = scene.colours[cell.arm]
-        face = "white" if cell.doubtful else colour
+        face = "white" if cell.doubtful else DOUBT if at in beaten_here else colour
         axes.plot(*place, color=colour, **{**MARKER, "mfc": face})
 
 
@@ -243,7 +264,9 @@ def _say_holes(axes: Axes, panel: _Panel, share: float) -> None:
 def _marks() -> list[Any]:
     from matplotlib.lines import Line2D
 
+    kept = {key: value for key, value in MARKER.items() if key != "zorder"}
     return [
         Line2D([], [], color=INK, linestyle="", marker="$8$", markersize=6, mew=0, label="batch"),
         Line2D([], [], color=INK, linewidth=1.2, label="Pareto front of an arm"),
+        Line2D([], [], color=INK, linestyle="", mfc=DOUBT, label="beaten by another", **kept),
     ]

@@ -50,7 +50,8 @@ def lines(cell: Mapping[str, Any]) -> Iterator[str]:
         for kind, share in sorted(phase["shares"].items(), key=lambda one: -one[1]):
             yield f"  {kind:14} {_ms(phase['classes'][kind]):>12}  {share:6.1%}"
         if wall_s is not None:
-            yield f"  {_rest(cell):14} {_ms(wall_s - phase['busy_s']):>12}  (measured less {what})"
+            left = _ms(wall_s - phase["busy_s"])
+            yield f"  {rest_of(cell):14} {left:>12}  (measured less {what})"
     yield from told.get("notes", ())
 
 
@@ -103,7 +104,7 @@ def breakdown(documents: Sequence[Mapping[str, Any]]) -> Figure | None:
     for y, (cell, name) in enumerate(bars):
         phase = section(cell, "profile", "phases", name)
         wall_s = section(cell, "metrics").get(WALL[name]) or phase["window_s"]
-        rest = _rest(cell)
+        rest = rest_of(cell)
         parts = {**phase["classes"], rest: max(0.0, wall_s - phase["busy_s"])}
         whole = sum(parts.values())
         left = 0.0
@@ -126,12 +127,12 @@ def breakdown(documents: Sequence[Mapping[str, Any]]) -> Figure | None:
     kinds = {
         kind for cell, name in bars for kind in section(cell, "profile", "phases", name, "classes")
     }
-    kinds |= {_rest(cell) for cell, _ in bars}
+    kinds |= {rest_of(cell) for cell, _ in bars}
     _legend(made, [kind for kind in (*CLASSES, IDLE, OUTSIDE) if kind in kinds])
     return made
 
 
-def _rest(cell: Mapping[str, Any]) -> str:
+def rest_of(cell: Mapping[str, Any]) -> str:
     """Return what the measured time is called that no kernel, or operator, accounts for."""
     return OUTSIDE if section(cell, "profile").get("device") == CPU else IDLE
 

@@ -26,6 +26,7 @@ class Drawn:
     shape: tuple[int, int, int]
     verdict: str
     body: Mapping[str, Any]
+    machine: str = ""
 
     @property
     def has_figures(self) -> bool:
@@ -109,8 +110,9 @@ def set_scene(documents: Sequence[Mapping[str, Any]]) -> Scene:
             (case.get("batch") or 0, case.get("prompt_len") or 0, case.get("new_tokens") or 0),
             str(cell.get("verdict") or "unknown"),
             cell,
+            machine,
         )
-        for (case, _, cell), base, tail in zip(cases, bases, tails, strict=True)
+        for (case, machine, cell), base, tail in zip(cases, bases, tails, strict=True)
     )
     looks = _looks(bases, tails)
     return Scene(

@@ -54,17 +54,23 @@ def reference_arm(
     cell: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, Any] | None:
     """Return the torch-eager nofmha cell of the same model, precision, shape and tp, if any."""
-    wanted = _shape(cell)
-    for other in cells.values():
-        case = section(other, "case")
-        if (case.get("backend"), case.get("attention")) != ("torch-eager", "nofmha"):
-            continue
-        if _shape(other) == wanted:
-            return other
-    return None
+    return reference_arms(cells).get(shape_of(cell))
 
 
-def _shape(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+def reference_arms(
+    cells: Mapping[str, Mapping[str, Any]],
+) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    """Return the torch-eager nofmha cells by their ``shape_of``."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for cell in cells.values():
+        case = section(cell, "case")
+        if (case.get("backend"), case.get("attention")) == ("torch-eager", "nofmha"):
+            found.setdefault(shape_of(cell), cell)
+    return found
+
+
+def shape_of(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a cell must have in common with its reference arm."""
     case = section(cell, "case")
     return tuple(case.get(key) for key in _SHAPE)
 

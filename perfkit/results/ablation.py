@@ -123,10 +123,11 @@ def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pai
         arms = [(cells_of(run)[plain], cells_of(run)[fused]) for run in usable]
         found = {name: _change(name, arms) for name in FIGURES}
         changes = {name: change for name, change in found.items() if change is not None}
-        share = statistics.median(
-            cell["metrics"]["ttft_s"] / cell["metrics"]["e2e_s"] for cell, _ in arms
+        told = [section(cell, "metrics") for cell, _ in arms]
+        share = metrics.median(
+            [one["ttft_s"] / one["e2e_s"] for one in told if one.get("ttft_s") and one.get("e2e_s")]
         )
-        mbu = metrics.median([cell["metrics"].get("mbu") for cell, _ in arms])
+        mbu = metrics.median([one.get("mbu") for one in told])
     return Pair(machine, plain, fused, case, actual, changes, share, mbu, refused)
 
 
@@ -193,17 +194,30 @@ def _change(
     name: str, arms: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> Change | None:
     """Return a figure's change; None where no run has it in both arms."""
-    values = ((cell["metrics"].get(name), other["metrics"].get(name)) for cell, other in arms)
+    values = (
+        (section(cell, "metrics").get(name), section(other, "metrics").get(name))
+        for cell, other in arms
+    )
     ratios = [after / before for before, after in values if before and after]
     if not ratios:
         return None
-    return Change(statistics.median(ratios) - 1, _interval(ratios), len(ratios))
+    return change_of(ratios)
 
 
-def _interval(ratios: Sequence[float]) -> tuple[float, float] | None:
-    """Return Student's 95 % interval over runs, of the ratios' logarithms."""
-    if len(ratios) < 2:
+def change_of(ratios: Sequence[float]) -> Change:
+    """Return the change that these ratios, one a run, tell of."""
+    ends = interval_over_runs(ratios)
+    around = None if ends is None else (ends[0] - 1, ends[1] - 1)
+    return Change(statistics.median(ratios) - 1, around, len(ratios))
+
+
+def interval_over_runs(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return Student's 95 % interval of the runs' middle, of the logarithms of positive values.
+
+    None of a single run.
+    """
+    if len(values) < 2:
         return None
-    half = above((1 + CONFIDENCE) / 2, ratios, math.inf)
-    middle = statistics.geometric_mean(ratios)
-    return middle * math.exp(-half) - 1, middle * math.exp(half) - 1
+    half = above((1 + CONFIDENCE) / 2, values, math.inf)
+    middle = statistics.geometric_mean(values)
+    return middle * math.exp(-half), middle * math.exp(half)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 _BLOCKS = ("perfkit", "perfkit_attention")
-# Parts of a cell that readers look into.
+# Parts of a block, and of a cell, that readers look into.
+_WHOLE = ("session", "machine", "ceilings")
 _PARTS = ("case", "agreement", "metrics", "samples", "telemetry")
 _CHUNK_BYTES = 1 << 16
 
@@ -28,16 +29,20 @@ def read(path: Path, name: str = "perfkit") -> Document:
 
     Raises UsageError that names the file and what is wrong with it.
     """
+    return checked(parse(path), path, name)
+
+
+def parse(path: Path) -> Any:
+    """Return the JSON of a file. Raises UsageError that names a file that has none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); it was left as it is") from None
-    return checked(document, str(path), name)
 
 
-def checked(document: object, source: str, name: str = "perfkit") -> Document:
+def checked(document: object, source: Path | str, name: str = "perfkit") -> Document:
     """Return what was parsed from ``source`` if its block ``name`` holds cells.
 
     Raises UsageError that names the source and what is wrong with it.
@@ -47,6 +52,9 @@ def checked(document: object, source: str, name: str = "perfkit") -> Document:
         raise UsageError(f"{source} was not written by perfkit: it has no {name}.cells")
     if block.get("schema") != SCHEMA:
         raise UsageError(f"{source} has schema {block.get('schema')!r}, expected {SCHEMA}")
+    for part in _WHOLE:
+        if not isinstance(block.get(part), dict | None):
+            raise UsageError(f"{source} is damaged: its {part} is no object")
     for cell_id, cell in block["cells"].items():
         if not isinstance(cell, dict):
             raise UsageError(f"{source} is damaged: its cell {cell_id} is no object")

@@ -1,0 +1,1 @@
+"""``perfkit report``: one HTML file of results, with everything in it."""
