@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.dashboard.browser import asked, chromium, free_port
+from tests.browser import chromium, free_port
 from tests.dashboard.files import room, run, write
 
 if TYPE_CHECKING:
@@ -61,25 +61,28 @@ class Page:
     """The dashboard as a person has it: words to click, boxes to type into."""
 
     def __init__(self, browser: Any, url: str) -> None:
-        self.browser = browser
-        browser.get(url)
+        self.page = browser.new_context(viewport={"width": 1500, "height": 1300}).new_page()
+        self.errors: list[str] = []
+        self.asked: set[str] = set()
+        self.page.on("console", lambda told: told.type == "error" and self.errors.append(told.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        for event in ("request", "websocket"):
+            self.page.on(event, lambda asked: self.asked.add(asked.url))
+        self.page.goto(url)
 
     def all(self, css: str) -> list[Any]:
-        return list(self.browser.find_elements("css selector", css))
+        return list(self.page.locator(css).all())
 
     def go(self, name: str) -> None:
-        links = [link for link in self.all("[data-testid=stTopNavLink]") if link.text == name]
-        links[0].click()
+        self.page.locator("[data-testid=stTopNavLink]").get_by_text(name, exact=True).click()
 
     def sees(self, words: str) -> None:
-        until(lambda: words in self.browser.find_element("css selector", "body").text)
+        until(lambda: words in self.page.inner_text("body"))
 
     def table(self) -> list[list[str]]:
         """Return the texts of the first table, which its canvas has for those who do not see."""
-        grid = self.all("[data-testid=stDataFrame] canvas table")[0]
-        rows = grid.find_elements("css selector", "tbody tr")
-        cells = [row.find_elements("css selector", "td") for row in rows]
-        return [[cell.get_attribute("textContent") for cell in row] for row in cells]
+        grid = self.page.locator("[data-testid=stDataFrame] canvas table").first
+        return [row.locator("td").all_text_contents() for row in grid.locator("tbody tr").all()]
 
     def charts(self) -> int:
         return len(self.all("[data-testid=stVegaLiteChart] svg.marks"))
@@ -98,11 +101,12 @@ def test_a_person_compares_filters_and_uploads(served: str, tmp_path: Path) -> N
         assert ratios["nofmha"] == "1"
         assert len(until(page.table)) == 4
         box = page.all("[data-testid=stTextInput] input")[0]
-        box.send_keys("b32/\n")
+        box.fill("b32/")
+        box.press("Enter")
         until(lambda: len(page.table()) == 1)
 
         other = write(tmp_path / "elsewhere/mine.json", run(day=9, rate=240.0))
-        page.all("input[type=file]")[0].send_keys(str(other))
+        page.all("input[type=file]")[0].set_input_files(str(other))
         page.sees("mine.json")
         until(lambda: page.table()[0][3] == "2")
         assert page.charts() == 1
@@ -113,6 +117,6 @@ def test_a_person_compares_filters_and_uploads(served: str, tmp_path: Path) -> N
             page.go(name)
             page.sees(title)
             until(page.charts)
-        errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-        assert errors == []
-        assert {url.split("/")[2] for url in asked(browser)} == {served.split("/")[2]}
+        assert page.errors == []
+        hosts = {url.split("/")[2] for url in page.asked if not url.startswith(("data:", "blob:"))}
+        assert hosts == {served.split("/")[2]}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +8,7 @@ from perfkit.paths import demo_results
 from perfkit.reporting.page.gathering import gather
 from perfkit.reporting.page.pictures import has_charts
 from perfkit.reporting.page.writing import page
+from tests.browser import chromium
 from tests.reporting.documents import cell, document, matrix
 from tests.reporting.page.test_writing import HOSTILE, RTL, gathered
 from tests.reporting.test_profiling import profiled
@@ -18,20 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The system's Chromium, driven by playwright."""
-    driver = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser found: expected one of {', '.join(BROWSERS)}")
-    with driver.sync_playwright() as started:
-        made = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield made
-        made.close()
+    with chromium() as found:
+        yield found
 
 
 class Opened:
