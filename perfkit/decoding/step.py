@@ -1,0 +1,196 @@
+"""One decode step by our kernels: five launches a layer, every position and token on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from perfkit.decoding.elementwise import power_of_two
+from perfkit.decoding.linear import Ahead, Product, Stream, ahead, padded, tile
+
+if TYPE_CHECKING:
+    from perfkit.decoding.cache import Cache
+    from perfkit.decoding.weights import Layer, Weights
+
+_LOG2E = 1.4426950408889634
+_VOCAB_BLOCK = 32_768
+_CPU_MULTIPROCESSORS = 3  # in the interpreter: enough that heads are split
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How many bytes kernels ask L2 for ahead of the next one, by the kernel that asks."""
+
+    product: int = 4 << 20
+    attention: int = 16 << 20
+    head: int = 12 << 20
+
+
+class Step:
+    """The buffers of B sequences, and the launches that make a step of them.
+
+    ``positions`` (B,) int32 counts the tokens in the cache; ``history`` (B, length + 1) int64 has
+    at ``[row, p]`` the token chosen after ``p + 1`` tokens; ``logits`` (B, vocab) fp32 are those of
+    the last step.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        cache: Cache,
+        tables: tuple[torch.Tensor, torch.Tensor],
+        reach: Reach | None = None,
+    ) -> None:
+        """Take the memory of everything a step writes, and lay out its launches."""
+        self._weights, self._cache, self._tables = weights, cache, tables
+        self._reach = reach or Reach()
+        shape, dtype = weights.shape, weights.head.dtype
+        batch, self._device = cache.keys[0].shape[0], weights.head.device
+        most = power_of_two(shape.hidden)  # parts of the squares, where a tile has one row
+
+        def made(*size: int, of: torch.dtype = dtype) -> torch.Tensor:
+            return torch.zeros(size, dtype=of, device=self._device)
+
+        self.positions = made(batch, of=torch.int32)
+        self.history = made(batch, cache.length + 1, of=torch.int64)
+        self.logits = made(batch, shape.vocab, of=torch.float32)
+        self._stream = Stream(
+            h=made(batch, shape.hidden, of=torch.float32),
+            x=made(batch, shape.hidden),
+            squares=made(most, padded(batch), of=torch.float32),
+        )
+        self._qkv = made(batch, shape.qkv)
+        self._seen = made(batch, shape.heads * shape.head_dim)
+        self._act = made(batch, shape.intermediate)
+        self._splits = self._chosen_splits(batch)
+        pairs = batch * shape.kv_heads
+        group = shape.heads // shape.kv_heads
+        self._sums = made(pairs * self._splits * group * 2, of=torch.float32)
+        self._products = made(pairs * self._splits * group, shape.head_dim, of=torch.float32)
+        self._arrived = made(pairs, of=torch.int32)
+        self._layers = [self._layer(i) for i in range(len(weights.layers))]
+        self._head = self._product(
+            self._stream.x, weights.head, self.logits, parts=self._added(shape.intermediate),
+            then=ahead(weights.layers[0].qkv, self._reach.head, 512),
+        )  # fmt: skip
+
+    @property
+    def state(self) -> tuple[torch.Tensor, ...]:
+        """What a step goes on from, besides the cache, whose rows it writes anew."""
+        stream = self._stream
+        return (self.positions, self.history, stream.h, stream.x, stream.squares)
+
+    def launch(self) -> None:
+        """Enqueue a whole step: the fed tokens' logits, the next tokens, and their embedding."""
+        for i, (qkv, output, gate_up, down) in enumerate(self._layers):
+            qkv.launch()
+            self._attend(i)
+            output.launch()
+            gate_up.launch()
+            down.launch()
+        self._head.launch()
+        self.choose()
+
+    def choose(self) -> None:
+        """Enqueue the choice of the likeliest tokens by ``logits``, and feed them."""
+        from perfkit.decoding.token_kernel import argmax_feed
+
+        weights, stream = self._weights, self._stream
+        batch, vocab = self.logits.shape
+        hidden, parts = weights.shape.hidden, self._added(weights.shape.intermediate)
+        kernel: Any = argmax_feed[(batch,)]
+        kernel(
+            self.logits, weights.embedding, weights.layers[0].input_gain, stream.h, stream.x,
+            stream.squares, self.positions, self.history, self.logits, self.history.shape[1],
+            V=vocab, BV=min(_VOCAB_BLOCK, power_of_two(vocab)), K=hidden, KP=power_of_two(hidden),
+            PARTS=parts, PARTS_P=power_of_two(parts), MP=stream.squares.shape[1], AHEAD=0, LAST=0,
+            num_warps=16,
+        )  # fmt: skip
+
+    def feed(self, tokens: torch.Tensor) -> None:
+        """Let the next step take these (B,) tokens in the place of those chosen."""
+        weights, stream = self._weights, self._stream
+        rows = weights.embedding[tokens].float()
+        stream.h.copy_(rows)
+        stream.x.copy_(rows * weights.layers[0].input_gain.float())
+        stream.squares.zero_()
+        stream.squares[0, : len(rows)] = rows.square().sum(dim=-1)
+
+    def _added(self, k: int) -> int:
+        """Return how many parts the squares have after a product of ``k`` columns was added."""
+        shape, head = self._weights.shape, self._weights.head
+        cut = tile(shape.hidden, k, self.logits.shape[0], head.element_size(), dual=False)
+        return -(-shape.hidden // cut.rows)
+
+    def _product(
+        self,
+        x: torch.Tensor,
+        w: torch.Tensor,
+        out: torch.Tensor,
+        *,
+        parts: int = 0,
+        gain: torch.Tensor | None = None,
+        dual: bool = False,
+        then: Ahead | None = None,
+    ) -> Product:
+        n, k = out.shape[1], w.shape[1]
+        cut = tile(n, k, out.shape[0], w.element_size(), dual=dual)
+        eps = self._weights.shape.eps
+        return Product(x, w, out, self._stream, cut, eps, parts, dual, gain, then)
+
+    def _layer(self, i: int) -> tuple[Product, Product, Product, Product]:
+        weights, stream, shape = self._weights, self._stream, self._weights.shape
+        layer, after = weights.layers[i], _after(weights, i)
+        gain = weights.gain if after is None else after.input_gain
+        first = weights.head if after is None else after.qkv
+        queries = shape.heads * shape.head_dim
+
+        def soon(weight: torch.Tensor) -> Ahead | None:
+            return ahead(weight, self._reach.product, 256)
+
+        return (
+            self._product(stream.x, layer.qkv, self._qkv, parts=self._added(shape.intermediate),
+                          then=soon(layer.output)),
+            self._product(self._seen, layer.output, stream.x, gain=layer.post_gain,
+                          then=soon(layer.gate_up)),
+            self._product(stream.x, layer.gate_up, self._act, parts=self._added(queries), dual=True,
+                          then=soon(layer.down)),
+            self._product(self._act, layer.down, stream.x, gain=gain, then=soon(first)),
+        )  # fmt: skip
+
+    def _attend(self, i: int) -> None:
+        from perfkit.decoding.attention_kernel import attention_step
+
+        shape, cache = self._weights.shape, self._cache
+        group = shape.heads // shape.kv_heads
+        programs = self._arrived.numel() * self._splits
+        then = ahead(self._weights.layers[i].output, self._reach.attention, programs)
+        wide = shape.head_dim * cache.keys[i].element_size() > 256
+        kernel: Any = attention_step[(programs,)]
+        kernel(
+            self._qkv, cache.keys[i], cache.values[i], *self._tables, self.positions, self._sums,
+            self._products, self._arrived, self._seen, self._weights.layers[i].output,
+            shape.head_dim**-0.5 * _LOG2E, cache.length, KV=shape.kv_heads, G=group,
+            GP=max(16, power_of_two(group)), D=shape.head_dim, BN=16 if wide else 32,
+            SPLITS=self._splits, STAGES=3, AHEAD=0 if then is None else then.size, LAST=programs,
+            WIDEN=not self._qkv.is_cuda, num_warps=1,
+        )  # fmt: skip
+
+    def _chosen_splits(self, batch: int) -> int:
+        """Return into how many parts a head's keys go: all programs run at once, none is idle."""
+        at_once = 3 * _multiprocessors(self._device)
+        wanted = max(1, at_once // (batch * self._weights.shape.kv_heads))
+        most = min(wanted, -(-self._cache.length // 32), 32)
+        return 1 << (most.bit_length() - 1)
+
+
+def _after(weights: Weights, i: int) -> Layer | None:
+    return weights.layers[i + 1] if i + 1 < len(weights.layers) else None
+
+
+def _multiprocessors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return _CPU_MULTIPROCESSORS
+    return torch.cuda.get_device_properties(device).multi_processor_count
