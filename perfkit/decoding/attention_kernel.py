@@ -1,7 +1,7 @@
 """Attention of one new token a sequence, in Triton: rope, the cache's new row, and split-KV attention.
 
-The keys that are valid, and no others, are cut into SPLITS chunks, one a program of one warp; the last
-chunk's program also has the new token. Query heads of one key head make one tile. The last program of
+The keys that are valid, and no others, are cut into SPLITS chunks, one a program of one
+warp; the last chunk's program also has the new token. Query heads of one key head make one tile. The last program of
 a head to arrive adds the parts up, in a fixed order.
 
 Import it lazily: a kernel's names are globals. The caller is ``perfkit.decoding.step``.
@@ -10,16 +10,7 @@ Import it lazily: a kernel's names are globals. The caller is ``perfkit.decoding
 import triton
 import triton.language as tl
 
-from perfkit.decoding.linear_kernel import _dot, prefetch
-
-
-@triton.jit
-def _together(x, INTERPRETED: tl.constexpr):
-    # A barrier of the program's threads, so that one thread's counting follows all threads' stores.
-    if not INTERPRETED:
-        x = tl.inline_asm_elementwise("bar.sync 0; mov.b32 $0, $1;", "=r,r", [x], dtype=tl.int32,
-                                      is_pure=False, pack=1)  # fmt: skip
-    return x
+from perfkit.decoding.linear_kernel import _dot, together
 
 
 @triton.jit
@@ -32,12 +23,11 @@ def _rotated(at, mask, d, cos, sin, D: tl.constexpr):
 
 @triton.jit
 def attention_step(qkv_ptr, k_ptr, v_ptr, cos_ptr, sin_ptr, pos_ptr, sums_ptr, acc_ptr, arrived,
-                   o_ptr, next_ptr, scale, length, KV: tl.constexpr, G: tl.constexpr,
-                   GP: tl.constexpr, D: tl.constexpr, BN: tl.constexpr, SPLITS: tl.constexpr,
-                   STAGES: tl.constexpr, AHEAD: tl.constexpr, LAST: tl.constexpr,
-                   WIDEN: tl.constexpr):  # fmt: skip
+                   o_ptr, scale, length, KV: tl.constexpr, G: tl.constexpr,
+                   GP: tl.constexpr, D: tl.constexpr, BN: tl.constexpr,
+                   SPLITS: tl.constexpr,
+                   STAGES: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
     # qkv: (B, (KV * G + 2 * KV) * D); k, v: (B, KV, length, D); pos: (B,), tokens in the cache.
-    prefetch(next_ptr, AHEAD, LAST)
     head = tl.program_id(0) // SPLITS
     part = tl.program_id(0) % SPLITS
     b = head // KV
@@ -96,7 +86,7 @@ def attention_step(qkv_ptr, k_ptr, v_ptr, cos_ptr, sin_ptr, pos_ptr, sums_ptr, a
         tl.store(sums_ptr + 2 * at, m, mask=r < G)
         tl.store(sums_ptr + 2 * at + 1, l, mask=r < G)
         tl.store(acc_ptr + at[:, None] * D + d[None, :], acc, mask=real)
-        before = tl.atomic_add(arrived + head + _together(0, WIDEN), 1, sem="acq_rel")
+        before = tl.atomic_add(arrived + head + together(0, WIDEN), 1, sem="acq_rel")
         if before == SPLITS - 1:
             tl.store(arrived + head, 0)
             parts = head * SPLITS + tl.arange(0, SPLITS)

@@ -10,18 +10,22 @@ from perfkit.decoding.elementwise import power_of_two
 if TYPE_CHECKING:
     import torch
 
-MOST_ROWS = 32
 _BYTES = 16  # what a bulk prefetch is a multiple of
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows of W a program, columns at a time, warps, and tiles in flight (of ``gemm_rows``)."""
+    """Rows of W a program, columns at a time and warps.
+
+    For several rows of x also tiles in flight (``stages``), and programs that share the columns of
+    a tile (``splits``).
+    """
 
     rows: int
     columns: int
     warps: int
     stages: int = 1
+    splits: int = 1
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,15 @@ class Stream:
 
     ``h`` (B, hidden) fp32; ``x`` the same times the next norm's gain, in the weights' dtype;
     ``squares`` (parts, padded B) fp32, whose first ``parts`` rows add up to each row's sum of
-    squares.
+    squares. ``sums`` (fp32) and ``arrived`` (int32, zero between kernels) are the room in which the
+    programs of a tile meet.
     """
 
     h: torch.Tensor
     x: torch.Tensor
     squares: torch.Tensor
+    sums: torch.Tensor
+    arrived: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,8 @@ class Product:
     next: Ahead | None = None
 
     @property
-    def programs(self) -> int:
-        """How many programs run; each leaves a part of the squares."""
+    def tiles(self) -> int:
+        """How many tiles there are; each that is added leaves a part of the squares."""
         return -(-self.out.shape[1] // self.tile.rows)
 
     def launch(self) -> None:
@@ -82,39 +89,35 @@ class Product:
         from perfkit.decoding import linear_kernel
 
         batch, n = self.out.shape
-        k, tile, stream, then = self.w.shape[1], self.tile, self.stream, self.next
-        tensors = (
-            self.x, self.w, self.out, stream.squares, stream.h,
-            self.w if self.gain is None else self.gain, self.w if then is None else then.at,
-        )  # fmt: skip
+        k, stream = self.w.shape[1], self.stream
+        gain = self.w if self.gain is None else self.gain
+        tensors = (self.x, self.w, self.out, stream.squares, stream.h, gain)
         settings: dict[str, Any] = {
-            "N": n, "K": k, "BN": tile.rows, "BK": min(tile.columns, power_of_two(k)),
+            "N": n, "K": k, "BN": self.tile.rows, "BK": min(self.tile.columns, power_of_two(k)),
             "PARTS": self.parts, "PARTS_P": power_of_two(max(1, self.parts)),
             "SCALED": self.parts > 0, "DUAL": self.dual, "ADD": self.gain is not None,
-            "AHEAD": 0 if then is None else then.size,
-            "LAST": 0 if then is None else min(then.programs, self.programs),
-            "num_warps": tile.warps,
+            "num_warps": self.tile.warps,
         }  # fmt: skip
+        then = self.next or Ahead(self.w, 0, 0)
+        programs = self.tiles * self.tile.splits
+        settings |= {"AHEAD": then.size, "LAST": min(then.programs, programs)}
         kernel: Any
         if batch == 1:
-            kernel = linear_kernel.gemv_rows[(self.programs,)]
+            kernel = linear_kernel.gemv_rows[(programs,)]
+            kernel(*tensors, then.at, self.eps, **settings)
         else:
-            kernel = linear_kernel.gemm_rows[(self.programs,)]
-            settings |= {"M": batch, "MP": stream.squares.shape[1], "STAGES": tile.stages,
-                         "WIDEN": not self.w.is_cuda}  # fmt: skip
-        kernel(*tensors, self.eps, **settings)
-
-
-def tile(n: int, k: int, batch: int, element_bytes: int, *, dual: bool) -> Tile:
-    """Return the cut measured best for W of ``n`` (or twice ``n``) rows and ``k`` columns."""
-    del k
-    wide = element_bytes > 2  # fp32: the same bytes, half the columns
-    if batch == 1:
-        return Tile(2, 1024 if wide else 2048, 4)
-    rows = 16 if dual or n <= 8192 else 32
-    return Tile(rows, 128 if wide else 256, 4, stages=3 if dual else 4)
+            kernel = linear_kernel.gemm_rows[(programs,)]
+            kernel(*tensors, stream.sums, stream.arrived, then.at, self.eps, M=batch,
+                   MP=stream.squares.shape[1], STAGES=self.tile.stages, SPLITS=self.tile.splits,
+                   WIDEN=not self.w.is_cuda, **settings)  # fmt: skip
 
 
 def padded(batch: int) -> int:
     """Return the rows that the kernels compute for ``batch`` rows: 1, 16 or 32."""
     return 1 if batch == 1 else max(16, power_of_two(batch))
+
+
+def room(tile: Tile, n: int, batch: int) -> tuple[int, int]:
+    """Return the floats and the counters that a product of ``n`` rows of W needs to meet in."""
+    tiles = -(-n // tile.rows)
+    return (2 * tiles * tile.splits * tile.rows * padded(batch), tiles) if tile.splits > 1 else (1, 1)

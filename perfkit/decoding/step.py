@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from perfkit.decoding.elementwise import power_of_two
-from perfkit.decoding.linear import Ahead, Product, Stream, ahead, padded, tile
+from perfkit.decoding import cuts
+from perfkit.decoding.linear import Ahead, Product, Stream, Tile, ahead, padded, room
 
 if TYPE_CHECKING:
     from perfkit.decoding.cache import Cache
@@ -21,10 +22,9 @@ _CPU_MULTIPROCESSORS = 3  # in the interpreter: enough that heads are split
 
 @dataclass(frozen=True)
 class Reach:
-    """How many bytes kernels ask L2 for ahead of the next one, by the kernel that asks."""
+    """How many bytes a product asks L2 for ahead of what comes next, and the head's."""
 
     product: int = 4 << 20
-    attention: int = 16 << 20
     head: int = 12 << 20
 
 
@@ -42,6 +42,7 @@ class Step:
         cache: Cache,
         tables: tuple[torch.Tensor, torch.Tensor],
         reach: Reach | None = None,
+        cut: cuts.Cut | None = None,
     ) -> None:
         """Take the memory of everything a step writes, and lay out its launches."""
         self._weights, self._cache, self._tables = weights, cache, tables
@@ -56,19 +57,24 @@ class Step:
         self.positions = made(batch, of=torch.int32)
         self.history = made(batch, cache.length + 1, of=torch.int64)
         self.logits = made(batch, shape.vocab, of=torch.float32)
+        floats, counters = self._room(batch)
         self._stream = Stream(
             h=made(batch, shape.hidden, of=torch.float32),
             x=made(batch, shape.hidden),
             squares=made(most, padded(batch), of=torch.float32),
+            sums=made(floats, of=torch.float32),
+            arrived=made(counters, of=torch.int32),
         )
         self._qkv = made(batch, shape.qkv)
         self._seen = made(batch, shape.heads * shape.head_dim)
         self._act = made(batch, shape.intermediate)
-        self._splits = self._chosen_splits(batch)
-        pairs = batch * shape.kv_heads
-        group = shape.heads // shape.kv_heads
-        self._sums = made(pairs * self._splits * group * 2, of=torch.float32)
-        self._products = made(pairs * self._splits * group, shape.head_dim, of=torch.float32)
+        pairs, row_bytes = batch * shape.kv_heads, shape.head_dim * weights.head.element_size()
+        self._cut = cut or cuts.attention(
+            pairs, cache.length, row_bytes, _multiprocessors(self._device)
+        )
+        parts = pairs * self._cut.splits * (shape.heads // shape.kv_heads)
+        self._sums = made(parts * 2, of=torch.float32)
+        self._products = made(parts, shape.head_dim, of=torch.float32)
         self._arrived = made(pairs, of=torch.int32)
         self._layers = [self._layer(i) for i in range(len(weights.layers))]
         self._head = self._product(
@@ -103,9 +109,9 @@ class Step:
         kernel: Any = argmax_feed[(batch,)]
         kernel(
             self.logits, weights.embedding, weights.layers[0].input_gain, stream.h, stream.x,
-            stream.squares, self.positions, self.history, self.logits, self.history.shape[1],
+            stream.squares, self.positions, self.history, self.history.shape[1],
             V=vocab, BV=min(_VOCAB_BLOCK, power_of_two(vocab)), K=hidden, KP=power_of_two(hidden),
-            PARTS=parts, PARTS_P=power_of_two(parts), MP=stream.squares.shape[1], AHEAD=0, LAST=0,
+            PARTS=parts, PARTS_P=power_of_two(parts), MP=stream.squares.shape[1],
             num_warps=16,
         )  # fmt: skip
 
@@ -118,11 +124,15 @@ class Step:
         stream.squares.zero_()
         stream.squares[0, : len(rows)] = rows.square().sum(dim=-1)
 
+    def _tile(self, n: int, k: int, *, dual: bool = False) -> Tile:
+        head = self._weights.head
+        batch = self.positions.shape[0]
+        return cuts.tile(n, k, batch, head.element_size(), dual=dual, cuda=head.is_cuda)
+
     def _added(self, k: int) -> int:
         """Return how many parts the squares have after a product of ``k`` columns was added."""
-        shape, head = self._weights.shape, self._weights.head
-        cut = tile(shape.hidden, k, self.logits.shape[0], head.element_size(), dual=False)
-        return -(-shape.hidden // cut.rows)
+        hidden = self._weights.shape.hidden
+        return -(-hidden // self._tile(hidden, k).rows)
 
     def _product(
         self,
@@ -136,7 +146,7 @@ class Step:
         then: Ahead | None = None,
     ) -> Product:
         n, k = out.shape[1], w.shape[1]
-        cut = tile(n, k, out.shape[0], w.element_size(), dual=dual)
+        cut = self._tile(n, k, dual=dual)
         eps = self._weights.shape.eps
         return Product(x, w, out, self._stream, cut, eps, parts, dual, gain, then)
 
@@ -165,25 +175,28 @@ class Step:
 
         shape, cache = self._weights.shape, self._cache
         group = shape.heads // shape.kv_heads
-        programs = self._arrived.numel() * self._splits
-        then = ahead(self._weights.layers[i].output, self._reach.attention, programs)
-        wide = shape.head_dim * cache.keys[i].element_size() > 256
+        programs = self._arrived.numel() * self._cut.splits
         kernel: Any = attention_step[(programs,)]
         kernel(
             self._qkv, cache.keys[i], cache.values[i], *self._tables, self.positions, self._sums,
-            self._products, self._arrived, self._seen, self._weights.layers[i].output,
+            self._products, self._arrived, self._seen,
             shape.head_dim**-0.5 * _LOG2E, cache.length, KV=shape.kv_heads, G=group,
-            GP=max(16, power_of_two(group)), D=shape.head_dim, BN=16 if wide else 32,
-            SPLITS=self._splits, STAGES=3, AHEAD=0 if then is None else then.size, LAST=programs,
-            WIDEN=not self._qkv.is_cuda, num_warps=1,
+            GP=max(16, power_of_two(group)), D=shape.head_dim, BN=self._cut.keys,
+            SPLITS=self._cut.splits, STAGES=self._cut.stages, WIDEN=not self._qkv.is_cuda,
+            num_warps=1,
         )  # fmt: skip
 
-    def _chosen_splits(self, batch: int) -> int:
-        """Return into how many parts a head's keys go: all programs run at once, none is idle."""
-        at_once = 3 * _multiprocessors(self._device)
-        wanted = max(1, at_once // (batch * self._weights.shape.kv_heads))
-        most = min(wanted, -(-self._cache.length // 32), 32)
-        return 1 << (most.bit_length() - 1)
+    def _room(self, batch: int) -> tuple[int, int]:
+        """Return the floats and counters in which the programs of any product's tile meet."""
+        shape = self._weights.shape
+        queries = shape.heads * shape.head_dim
+        sizes = [
+            (shape.qkv, shape.hidden, False), (shape.hidden, queries, False),
+            (shape.intermediate, shape.hidden, True), (shape.hidden, shape.intermediate, False),
+            (shape.vocab, shape.hidden, False),
+        ]  # fmt: skip
+        rooms = [room(self._tile(n, k, dual=dual), n, batch) for n, k, dual in sizes]
+        return max(floats for floats, _ in rooms), max(counters for _, counters in rooms)
 
 
 def _after(weights: Weights, i: int) -> Layer | None:

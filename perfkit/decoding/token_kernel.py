@@ -6,16 +6,12 @@ Import it lazily: a kernel's names are globals. The caller is ``perfkit.decoding
 import triton
 import triton.language as tl
 
-from perfkit.decoding.linear_kernel import prefetch
-
 
 @triton.jit
 def argmax_feed(logits_ptr, embedding_ptr, gain_ptr, h_ptr, x_ptr, squares_ptr, pos_ptr, history_ptr,
-                next_ptr, width, V: tl.constexpr, BV: tl.constexpr, K: tl.constexpr,
-                KP: tl.constexpr, PARTS: tl.constexpr, PARTS_P: tl.constexpr, MP: tl.constexpr,
-                AHEAD: tl.constexpr, LAST: tl.constexpr):  # fmt: skip
+                width, V: tl.constexpr, BV: tl.constexpr, K: tl.constexpr,
+                KP: tl.constexpr, PARTS: tl.constexpr, PARTS_P: tl.constexpr, MP: tl.constexpr):  # fmt: skip
     # One program a row. The token goes to history[row, pos]; pos then counts the token to come.
-    prefetch(next_ptr, AHEAD, LAST)
     b = tl.program_id(0)
     v = tl.arange(0, BV)
     best = tl.full([], float("-inf"), tl.float32)
