@@ -1,29 +1,29 @@
 """torch-triton: the fastest written here on the same weights: our kernels, one CUDA graph a token.
 
-On a CPU the same weights run in plain torch, or our kernels in Triton's interpreter where
-TRITON_INTERPRET=1 is set; the notes say which.
+On a CPU the same weights run in plain torch, and the notes say so.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.backends import torch_common
+from perfkit.backends.loop_engine import LoopEngine
 from perfkit.backends.torch_common import before_rounds_s, load, load_key, uncheckable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
     import torch
 
     from perfkit.backends.engine import Loaded
     from perfkit.cases import Case
+    from perfkit.decoding.cache import Cache
     from perfkit.decoding.loops import Loop
+    from perfkit.decoding.weights import Weights
 
 __all__ = [
-    "TritonEngine",
     "before_rounds_s",
     "build",
     "load",
@@ -34,7 +34,7 @@ __all__ = [
 
 MOST_ROWS = 32
 _HEAD_DIMS = (16, 32, 64, 128)
-_CC = (8, 0)
+_CC = (9, 0)
 
 
 def unsupported(case: Case, device: str) -> str | None:
@@ -55,85 +55,47 @@ def unsupported(case: Case, device: str) -> str | None:
         import torch
 
         found = torch.cuda.get_device_capability()
-        if found < _CC:
-            return f"needs compute capability 8.0 or higher, found {found[0]}.{found[1]}"
+        if found != _CC:
+            return f"needs compute capability 9.0 (Hopper), found {found[0]}.{found[1]}"
     return torch_common.unsupported(case, device)
 
 
-def build(loaded: Loaded, case: Case) -> TritonEngine:
-    """Fuse the weights; memory is taken and kernels are compiled in the first run."""
-    return TritonEngine(loaded, case)
+def build(loaded: Loaded, case: Case, *, interpreted: bool = False) -> LoopEngine:
+    """Fuse the weights; memory is taken and kernels are compiled in the first run.
 
+    ``interpreted`` runs the kernels on a CPU, to see what they compute: triton must have been
+    imported with TRITON_INTERPRET=1.
+    """
+    cuda = loaded.device == "cuda"
+    kernels = cuda or interpreted
+    provider = _prompt_provider(case, loaded.device)
 
-class TritonEngine:
-    """A prompt is one call, and so is each further token; nothing waits for the device."""
+    def made(weights: Weights, cache: Cache, tables: tuple[torch.Tensor, torch.Tensor]) -> Loop:
+        from perfkit.decoding.loops import GraphLoop, PlainLoop
+        from perfkit.decoding.step import Step
 
-    apart = None
+        if not kernels:
+            return PlainLoop(weights, cache, tables)
 
-    def __init__(self, loaded: Loaded, case: Case) -> None:
-        """Fuse the weights in place: other arms that share them go on with views."""
-        from perfkit.decoding.weights import fused
+        def prompt(ids: torch.Tensor) -> torch.Tensor:
+            from perfkit.decoding import elementwise
+            from perfkit.decoding.forward import last_logits
 
-        self._model, self._device = loaded.model, loaded.device
-        self._weights = fused(loaded.model)
-        self._batch, self._length = case.batch, case.prompt_len + case.new_tokens
-        self._loop: Loop | None = None
-        interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-        self._kernels = self._device == "cuda" or interpreted
-        self._provider = _prompt_provider(case, self._device)
-        self.notes: Mapping[str, object] = {
-            "cache": "static, read where it is valid",
-            "compiled": self._device == "cuda",
-            "kernels": "Triton" if self._kernels else None,
-            "cuda_graphs": self._device == "cuda",
-            "attention_implementation": self._provider,
-            "attention_decode": "attention_step" if self._kernels else "torch",
-            "fallback": _fallback(self._device, interpreted),
-        }
+            return last_logits(weights, cache, ids, 0, tables, elementwise, _attention(provider))
 
-    def generate(
-        self, ids: torch.Tensor, new_tokens: int, stamp: Callable[[], None]
-    ) -> torch.Tensor:
-        """Decode greedily; see Engine."""
-        import torch
+        return GraphLoop(Step(weights, cache, tables), prompt, graphs=cuda)
 
-        with torch.no_grad():
-            loop = self._ready()
-            loop.begin(ids)
-            stamp()
-            for _ in range(1, new_tokens):
-                loop.advance()
-                stamp()
-            return loop.chosen(ids.shape[1], new_tokens)
-
-    def forced_logits(self, ids: torch.Tensor, forced: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Prefill, then the same step on forced tokens; see Engine."""
-        import torch
-
-        with torch.no_grad():
-            loop = self._ready()
-            loop.begin(ids)
-            yield loop.logits.clone()
-            for token in forced.unbind(dim=1):
-                loop.give(token)
-                loop.advance()
-                yield loop.logits.clone()
-
-    def release(self) -> None:
-        """Drop cache, buffers and graphs; the fused weights stay, as the model's own."""
-        self._loop = None
-
-    def _ready(self) -> Loop:
-        from perfkit.decoding.loops import KernelLoop, PlainLoop
-
-        if self._loop is None:
-            sizes = (self._model, self._weights, self._batch, self._length)
-            self._loop = (
-                KernelLoop(*sizes, _attention(self._provider))
-                if self._kernels
-                else PlainLoop(*sizes)
-            )
-        return self._loop
+    notes = {
+        "cache": "static, read where it is valid",
+        "compiled": cuda,
+        "kernels": "Triton" if kernels else None,
+        "cuda_graphs": cuda,
+        "attention_implementation": provider,
+        "attention_decode": "attention_step" if kernels else "torch",
+        "last_layer": "after attention, the last position alone",
+        "fallback": _fallback(loaded.device, interpreted),
+    }
+    return LoopEngine(loaded, case, made, notes)
 
 
 def _fallback(device: str, interpreted: bool) -> str | None:
@@ -168,9 +130,7 @@ def _attention(
     if name == "torch":
         return torch_attention
 
-    def attention(
-        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool
-    ) -> torch.Tensor:
+    def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
         return sdpa(q, k, v, causal=causal, provider=name)
 
     return attention

@@ -21,7 +21,11 @@ class Cache:
 
     @classmethod
     def empty(cls, weights: Weights, batch: int, length: int) -> Cache:
-        """Take the memory of ``length`` tokens a sequence, its content yet to be written."""
+        """Take the memory of ``length`` tokens a sequence.
+
+        It holds zeros: attention under a mask multiplies what is not written yet by zero, which
+        leaves nothing of a number alone.
+        """
         import torch
 
         shape, head = weights.shape, weights.head
@@ -29,7 +33,7 @@ class Cache:
 
         def made() -> tuple[torch.Tensor, ...]:
             return tuple(
-                torch.empty(size, dtype=head.dtype, device=head.device) for _ in weights.layers
+                torch.zeros(size, dtype=head.dtype, device=head.device) for _ in weights.layers
             )
 
         return cls(made(), made(), length)

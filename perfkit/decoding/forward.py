@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import torch
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import torch
 
     from perfkit.decoding.cache import Cache
     from perfkit.decoding.weights import Weights

@@ -30,7 +30,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What the last programs of a kernel ask L2 for: ``programs`` times ``size`` bytes at ``at``."""
+    """What a kernel's last programs ask L2 for: ``programs`` times ``size`` bytes at ``at``."""
 
     at: torch.Tensor
     size: int
@@ -38,7 +38,7 @@ class Ahead:
 
 
 def ahead(weight: torch.Tensor, total: int, programs: int) -> Ahead | None:
-    """Ask for the first ``total`` bytes of ``weight`` at most, evenly; None where that is nothing."""
+    """Ask for at most the first ``total`` bytes of ``weight``; None where that is nothing."""
     size = min(total, weight.numel() * weight.element_size()) // programs // _BYTES * _BYTES
     return Ahead(weight, size, programs) if size and weight.device.type == "cuda" else None
 
@@ -65,7 +65,8 @@ class Product:
     """One product of W (N or 2 N, K): see ``linear_kernel`` for what goes around it.
 
     ``parts`` counts the parts of the stream's squares that this one reads, 0 where its rows ``x``
-    come as they are; ``gain`` is the next norm's where the result is added to the stream.
+    come as they are; ``gain`` is the next norm's where the result is added to the stream. ``next``
+    is for one row of x alone.
     """
 
     x: torch.Tensor
@@ -98,16 +99,15 @@ class Product:
             "SCALED": self.parts > 0, "DUAL": self.dual, "ADD": self.gain is not None,
             "num_warps": self.tile.warps,
         }  # fmt: skip
-        then = self.next or Ahead(self.w, 0, 0)
-        programs = self.tiles * self.tile.splits
-        settings |= {"AHEAD": then.size, "LAST": min(then.programs, programs)}
         kernel: Any
         if batch == 1:
-            kernel = linear_kernel.gemv_rows[(programs,)]
-            kernel(*tensors, then.at, self.eps, **settings)
+            then = self.next or Ahead(self.w, 0, 0)
+            kernel = linear_kernel.gemv_rows[(self.tiles,)]
+            kernel(*tensors, then.at, self.eps, AHEAD=then.size,
+                   LAST=min(then.programs, self.tiles), **settings)  # fmt: skip
         else:
-            kernel = linear_kernel.gemm_rows[(programs,)]
-            kernel(*tensors, stream.sums, stream.arrived, then.at, self.eps, M=batch,
+            kernel = linear_kernel.gemm_rows[(self.tiles * self.tile.splits,)]
+            kernel(*tensors, stream.sums, stream.arrived, self.eps, M=batch,
                    MP=stream.squares.shape[1], STAGES=self.tile.stages, SPLITS=self.tile.splits,
                    WIDEN=not self.w.is_cuda, **settings)  # fmt: skip
 
@@ -120,4 +120,6 @@ def padded(batch: int) -> int:
 def room(tile: Tile, n: int, batch: int) -> tuple[int, int]:
     """Return the floats and the counters that a product of ``n`` rows of W needs to meet in."""
     tiles = -(-n // tile.rows)
-    return (2 * tiles * tile.splits * tile.rows * padded(batch), tiles) if tile.splits > 1 else (1, 1)
+    return (
+        (2 * tiles * tile.splits * tile.rows * padded(batch), tiles) if tile.splits > 1 else (1, 1)
+    )

@@ -1,5 +1,4 @@
-"""Weights times one to a few rows, in Triton: each weight is read once, and what stands around the
-product is done with it.
+"""Weights times one to a few rows, in Triton, with what stands around the product done with it.
 
 W is (N, K), row major. Where SCALED, the rows are a residual stream that RMSNorm has still to scale:
 they come times its gain, and ``squares`` holds what their squares add up to, in PARTS parts. Where
@@ -125,11 +124,11 @@ def _dot(a, b, acc, WIDEN: tl.constexpr):
 
 
 @triton.jit
-def gemm_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, sums_ptr, arrived, next_ptr,
-              eps, M: tl.constexpr, MP: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+def gemm_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, sums_ptr, arrived, eps,
+              M: tl.constexpr, MP: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
               BN: tl.constexpr, BK: tl.constexpr, STAGES: tl.constexpr, SPLITS: tl.constexpr,
               PARTS: tl.constexpr, PARTS_P: tl.constexpr, SCALED: tl.constexpr, DUAL: tl.constexpr,
-              ADD: tl.constexpr, AHEAD: tl.constexpr, LAST: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
+              ADD: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
     # M rows of x, up to MP, on the matrix units: W's rows are the long side, x's the short one.
     # SPLITS programs share the columns of a tile; the last to arrive adds their sums up, in order.
     tile = tl.program_id(0) // SPLITS
@@ -152,7 +151,6 @@ def gemm_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, sums_ptr, arr
         if DUAL:
             u = _tile(at + N * K + start, n, start + k, N, K, N % BN == 0 and K % BK == 0)
             other = _dot(u, x, other, WIDEN)
-    prefetch(next_ptr, AHEAD, LAST)
     if SPLITS == 1:
         _end(acc, other, tile, n, m, out_ptr, squares_ptr, h_ptr, gain_ptr, eps, M, MP, N, K, PARTS,
              PARTS_P, SCALED, DUAL, ADD)  # fmt: skip

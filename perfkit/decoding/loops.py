@@ -1,4 +1,4 @@
-"""A prompt, then token after token: by our kernels in CUDA graphs, or in plain torch on a CPU."""
+"""A prompt, then token after token: each one CUDA graph on a GPU, or plain calls."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from perfkit.decoding import elementwise, plain
-from perfkit.decoding.cache import Cache
+from perfkit.decoding import plain
 from perfkit.decoding.forward import last_logits, torch_attention
-from perfkit.decoding.step import Step
-from perfkit.decoding.weights import rope_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    from perfkit.decoding.forward import Attention
+    from perfkit.decoding.cache import Cache
     from perfkit.decoding.weights import Weights
+
+    Tables = tuple[torch.Tensor, torch.Tensor]
 
 
 class Loop(Protocol):
@@ -46,13 +44,13 @@ class Loop(Protocol):
 
 
 class PlainLoop:
-    """The same weights and cache in plain torch; positions are on the host, as the device is."""
+    """Fused weights and a static cache in plain torch; positions are on the host, as the device."""
 
-    def __init__(self, model: Any, weights: Weights, batch: int, length: int) -> None:
-        """Take the memory of the cache."""
-        self._weights, self._tables = weights, rope_tables(model, length)
-        self._cache = Cache.empty(weights, batch, length)
-        self._history = torch.zeros(batch, length + 1, dtype=torch.int64)
+    def __init__(self, weights: Weights, cache: Cache, tables: Tables) -> None:
+        """Keep them; the cache is written as tokens come."""
+        self._weights, self._cache, self._tables = weights, cache, tables
+        batch = cache.keys[0].shape[0]
+        self._history = torch.zeros(batch, cache.length + 1, dtype=torch.int64)
         self._filled = 0
         self.logits = torch.empty(0)
 
@@ -81,49 +79,89 @@ class PlainLoop:
         self._history[:, self._filled - 1] = self.logits.argmax(dim=-1)
 
 
-class KernelLoop:
-    """Our kernels; on a GPU one CUDA graph a prompt and one a step, captured when first needed.
+class Stepping(Protocol):
+    """A step whose tokens and positions are on the device; ``history`` is (B, length + 1).
 
-    On a CPU they run in Triton's interpreter, one by one.
+    ``state`` is what a step goes on from, besides the cache, whose rows it writes anew.
+    """
+
+    logits: torch.Tensor
+    history: torch.Tensor
+
+    @property
+    def state(self) -> tuple[torch.Tensor, ...]:
+        """Return the tensors to put back after a step that should not have been."""
+        ...
+
+    def place(self, tokens: int) -> None:
+        """Say on the device how many tokens are in the cache."""
+        ...
+
+    def launch(self, span: int) -> None:
+        """Enqueue a step that reads, of the cache, at most the first ``span`` rows."""
+        ...
+
+    def span(self, tokens: int) -> int:
+        """Return the span of a step after which ``tokens`` are in the cache."""
+        ...
+
+    def choose(self) -> None:
+        """Enqueue the choice of the likeliest tokens by ``logits``, and feed them."""
+        ...
+
+    def feed(self, tokens: torch.Tensor) -> None:
+        """Let the next step take these (B,) tokens in the place of those chosen."""
+        ...
+
+
+class GraphLoop:
+    """A prompt and a step on the device; on a GPU each is captured when it is first needed.
+
+    A step is captured once for each span.
     """
 
     def __init__(
-        self, model: Any, weights: Weights, batch: int, length: int, attention: Attention
+        self, step: Stepping, prompt: Callable[[torch.Tensor], torch.Tensor], *, graphs: bool
     ) -> None:
-        """Take the memory of cache and step; nothing is compiled yet."""
-        self._weights, self._attention = weights, attention
-        self._tables = rope_tables(model, length)
-        self._cache = Cache.empty(weights, batch, length)
-        self._step = Step(weights, self._cache, self._tables)
+        """Keep both; ``prompt`` fills the cache and returns the last logits of (B, P) ids."""
+        self._step, self._prompt, self._graphs = step, prompt, graphs
+        self._filled = 0
         self._ids: torch.Tensor | None = None
-        self._prompt: Callable[[], None] | None = None
-        self._replay: Callable[[], None] | None = None
+        self._take_in: Callable[[], None] | None = None
+        self._steps: dict[int, Callable[[], None]] = {}
 
     @property
     def logits(self) -> torch.Tensor:
-        """(B, vocab) fp32; see Loop."""
+        """(B, vocab); see Loop."""
         return self._step.logits
 
     def begin(self, ids: torch.Tensor) -> None:
         """Take in the prompts; see Loop."""
-        if self._ids is None or self._ids.shape != ids.shape:
-            self._ids = ids.clone()
-            self._prompt = None
+        if self._take_in is None or self._ids is None or self._ids.shape != ids.shape:
+            own = self._ids = ids.clone()
+
+            def take_in() -> None:
+                self._step.place(own.shape[1] - 1)
+                self._step.logits.copy_(self._prompt(own))
+                self._step.choose()
+
+            self._take_in = self._captured(take_in)
         self._ids.copy_(ids)
-        if self._prompt is None:
-            self._prompt = _captured(self._take_in)
-        self._prompt()
+        self._take_in()
+        self._filled = ids.shape[1]
 
     def advance(self) -> None:
-        """Replay a step; see Loop."""
-        if self._replay is None:
+        """Feed and choose; see Loop."""
+        self._filled += 1
+        span = self._step.span(self._filled)
+        if span not in self._steps:
             # Warming up and capturing runs steps: what they change is put back.
             step = self._step
             kept = [x.clone() for x in step.state]
-            self._replay = _captured(step.launch)
+            self._steps[span] = self._captured(lambda: step.launch(span))
             for x, before in zip(step.state, kept, strict=True):
                 x.copy_(before)
-        self._replay()
+        self._steps[span]()
 
     def give(self, tokens: torch.Tensor) -> None:
         """Replace the chosen tokens; see Loop."""
@@ -133,28 +171,17 @@ class KernelLoop:
         """Return tokens; see Loop."""
         return self._step.history[:, prompt_len - 1 : prompt_len - 1 + count].clone()
 
-    def _take_in(self) -> None:
-        ids, step = self._ids, self._step
-        assert ids is not None  # noqa: S101  (begin sets it)
-        step.positions.fill_(ids.shape[1] - 1)
-        step.logits.copy_(
-            last_logits(
-                self._weights, self._cache, ids, 0, self._tables, elementwise, self._attention
-            )
-        )
-        step.choose()
-
-
-def _captured(run: Callable[[], None]) -> Callable[[], None]:
-    """Compile by a first run, then capture; return what replays it. On a CPU, ``run`` itself."""
-    if not torch.cuda.is_available():
-        return run
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        run()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
+    def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Compile by a first run, then capture; return what replays it, or ``run`` itself."""
+        if not self._graphs:
+            return run
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            run()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+        replay: Callable[[], None] = graph.replay
+        return replay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +111,9 @@ def _joined(linears: Sequence[Any]) -> torch.Tensor:
     first = weights[0]
     size = (sum(rows), first.shape[1])
     if _adjacent(weights):
-        return first.as_strided(size, first.stride())
-    whole = torch.cat(weights)
+        found: torch.Tensor = first.as_strided(size, first.stride())
+        return found
+    whole: torch.Tensor = torch.cat(weights)
     for linear, part in zip(linears, whole.split(rows), strict=True):
         linear.weight = torch.nn.Parameter(part, requires_grad=False)
     return whole
@@ -119,12 +121,11 @@ def _joined(linears: Sequence[Any]) -> torch.Tensor:
 
 def _adjacent(weights: Sequence[torch.Tensor]) -> bool:
     """Whether each begins where the one before ends, in one storage."""
-    pairs = zip(weights, weights[1:], strict=False)
     return all(
         a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
         and a.is_contiguous()
         and b.storage_offset() == a.storage_offset() + a.numel()
-        for a, b in pairs
+        for a, b in itertools.pairwise(weights)
     )
 
 
