@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TENSORS = dict.fromkeys(("x_ptr", "w_ptr", "out_ptr", "gain_ptr"), "*bf16")
-TENSORS |= {"squares_ptr": "*fp32", "h_ptr": "*fp32", "next_ptr": "*bf16", "eps": "fp32"}
+TENSORS |= {"squares_ptr": "*fp32", "h_ptr": "*fp32", "eps": "fp32"}
 MEETING = {"sums_ptr": "*fp32", "arrived": "*i32"}
 SCALED = {"PARTS": 2048, "PARTS_P": 2048, "SCALED": True, "DUAL": False, "ADD": False}
 AHEAD = {"AHEAD": 16384, "LAST": 256}
@@ -83,10 +83,11 @@ def _products() -> dict[str, dict[str, Any]]:
     from perfkit.decoding.linear_kernel import gemm_rows, gemv_rows
 
     found = {}
+    one = TENSORS | {"next_ptr": "*bf16"}
     for name, (n, k, fused) in PRODUCTS.items():
         cut = tile(n, k, 1, 2, dual=fused["DUAL"])
         constants = fused | {"N": n, "K": k, "BN": cut.rows, "BK": cut.columns}
-        found[f"gemv {name}"] = compiled(gemv_rows, TENSORS, constants | AHEAD, cut.warps)
+        found[f"gemv {name}"] = compiled(gemv_rows, one, constants | AHEAD, cut.warps)
         cut = tile(n, k, 8, 2, dual=fused["DUAL"])
         if fused["SCALED"]:
             constants |= {"PARTS": 64, "PARTS_P": 64}
