@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BACKENDS: dict[str, str] = {
     "torch-eager": "perfkit.backends.torch_eager",
     "torch-compile": "perfkit.backends.torch_compile",
+    "torch-triton": "perfkit.backends.torch_triton",
     "trtllm-engine": "perfkit.backends.trtllm_engine",
     "trtllm-pytorch": "perfkit.backends.trtllm_pytorch",
 }

@@ -61,7 +61,7 @@ def _provider_refused(case: Case, name: str, device: str) -> str | None:
                 f"attention provider {part}: Triton's interpreter, which it runs in on a CPU, has "
                 "no speed to measure; benchmarks/test_attention.py checks what it computes"
             )
-    for problem in _problems(case):
+    for problem in problems(case):
         part = decode_provider(name) if problem.is_decode else name
         refused = registry.provider(part).unsupported(problem)
         if refused is not None:
@@ -69,7 +69,7 @@ def _provider_refused(case: Case, name: str, device: str) -> str | None:
     return None
 
 
-def _problems(case: Case) -> list[Problem]:
+def problems(case: Case) -> list[Problem]:
     """Return what a named model asks of its attention: the prompt, then a decode step if any.
 
     A local folder's shape is not known before it is read: none.

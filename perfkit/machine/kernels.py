@@ -15,6 +15,7 @@ _CLASSES: tuple[tuple[str, str], ...] = (
     ("flashinfer-fa3", r"flashinfer::PrefillWithKVCacheKernel"),
     ("triton-hopper", r"^attention_forward"),
     ("triton-decode", r"^decode_forward"),
+    ("triton-step", r"^attention_step"),
     ("triton", r"^portable_forward"),
     ("cudnn", r"cudnn.*(sdpa|fmha|attention|flash)|(sdpa|flash).*cudnn"),
     ("flash", r"flash_fwd|flash::|pytorch_flash|flash_attention_for_cpu|_flash_attention_forward"),

@@ -15,6 +15,7 @@ from perfkit.machine.kernels import attention_class, describe
         ("void at::native::(anonymous namespace)::softmax_warp_forward<float>", "materialised"),
         ("triton_red_fused__softmax_add_mul_3", "materialised"),
         ("ampere_bf16_s16816gemm", "unknown"),
+        ("attention_step", "triton-step"),
         (
             "fmha_v2_flash_attention_bf16_64_128_S_q_k_v_128_causal_tma_ws_sm90_kernel",
             "trtllm-fmha",

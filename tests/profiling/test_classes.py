@@ -103,6 +103,14 @@ def test_real_names_have_their_class(kind: str, name: str) -> None:
         ("communication", "void vllm::cross_device_reduce_1stage<__nv_bfloat16, 2>"),
         ("fmha", "_fwd_grouped_kernel_stage1"),
         ("fmha", "triton_tem_fused_flex_attention_2"),
+        # What torch-triton's step and prompt are made of.
+        ("gemm", "gemv_rows"),
+        ("gemm", "gemm_rows"),
+        ("fmha", "attention_step"),
+        ("sampling", "argmax_feed"),
+        ("norm", "rms_norm_rows"),
+        ("rope", "rope_store"),
+        ("elementwise", "silu_mul"),
     ],
 )
 def test_what_a_name_was_fused_with_or_lies_in_does_not_decide(kind: str, name: str) -> None:
