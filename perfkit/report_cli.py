@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from perfkit.errors import UsageError
+
 
 def report(
     results: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
@@ -28,6 +30,8 @@ def report(
 
     gathered = gather(results)
     check_file(output)
+    if output.exists() and any(path.samefile(output) for path in gathered.read):
+        raise UsageError(f"{output} is one of the files to report, which is not written over: -o")
     write_whole(output, page(gathered, interactive=False if static else None))
     for line in gathered.problems:
         typer.echo(f"perfkit: {line}", err=True)
@@ -38,7 +42,6 @@ def verify(
     files: Annotated[list[Path], typer.Argument(help="Result files.")],
 ) -> None:
     """Recompute every statistic of result files from their raw samples; 1 where one differs."""
-    from perfkit.errors import UsageError
     from perfkit.verifying.files import verify as check
     from perfkit.verifying.lines import lines
 

@@ -41,6 +41,15 @@ def test_the_place_of_a_report_must_be_one_of_a_file(tmp_path: Path) -> None:
     assert "it is a folder" in done.stderr
 
 
+def test_what_is_reported_is_never_written_over(tmp_path: Path) -> None:
+    text = json.dumps(small())
+    (tmp_path / "good.json").write_text(text, encoding="utf-8")
+    done = perfkit(tmp_path, "report", ".", "-o", "good.json")
+    assert done.returncode == 2
+    assert "good.json is one of the files to report, which is not written over" in done.stderr
+    assert (tmp_path / "good.json").read_text(encoding="utf-8") == text
+
+
 def test_a_demo_shows_shipped_results_and_opens_them_only_where_asked(tmp_path: Path) -> None:
     with mock.patch("webbrowser.open", return_value=True) as opened, mock.patch(
         DRAWN, return_value="<p>"

@@ -11,7 +11,7 @@ from perfkit import metrics
 from perfkit.machine.kernels import attention_class
 from perfkit.results.gate import CONFIDENCE, above
 from perfkit.results.store import cells_of, section
-from perfkit.results.validity import machine_key, unusable
+from perfkit.results.validity import machine_key, settings, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,13 +110,13 @@ def _rest(case: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pair:
-    both = [run for run in runs if plain in cells_of(run) and fused in cells_of(run)]
+    both = _runs_of_both(plain, fused, runs)
     usable = [run for run in both if not (unusable(run, plain) or unusable(run, fused))]
     if len(usable) == 1:
         usable = [run for run in usable if not (_unfit(run, plain) or _unfit(run, fused))]
     case = next(cells_of(run)[fused]["case"] for run in runs if fused in cells_of(run))
     actual = {phase: _classes(phase, plain, fused, usable or both) for phase in PHASES}
-    refused = _refusal(plain, fused, both, usable)
+    refused = _not_alike(both) or _refusal(plain, fused, both, usable)
     changes: dict[str, Change] = {}
     share = mbu = None
     if refused is None:
@@ -129,6 +129,26 @@ def _pair(machine: str, plain: str, fused: str, runs: Sequence[Document]) -> Pai
         )
         mbu = metrics.median([one.get("mbu") for one in told])
     return Pair(machine, plain, fused, case, actual, changes, share, mbu, refused)
+
+
+def _runs_of_both(plain: str, fused: str, runs: Sequence[Document]) -> list[Document]:
+    """Return the runs that measured both arms in one session; a copy of a file is no second run."""
+    found: dict[Any, Document] = {}
+    for at, run in enumerate(runs):
+        arms = [cells_of(run).get(name) for name in (plain, fused)]
+        sessions = {arm.get("session") for arm in arms if arm is not None}
+        if None not in arms and len(sessions) == 1:
+            found[next(iter(sessions)) or at] = run
+    return list(found.values())
+
+
+def _not_alike(runs: Sequence[Document]) -> str | None:
+    """Say why runs are no replicates: of several commits, or measured in several ways."""
+    commits = {str(section(run, "commit_info").get("id") or "unknown")[:12] for run in runs}
+    if len(commits) > 1:
+        return f"runs of {len(commits)} commits ({', '.join(sorted(commits))}): give those of one"
+    ways = {tuple(settings(run).values()) for run in runs}
+    return f"runs measured in {len(ways)} ways: give those of one" if len(ways) > 1 else None
 
 
 def _unfit(run: Document, cell_id: str) -> str | None:
@@ -147,11 +167,11 @@ def _refusal(
 ) -> str | None:
     """Say why a pair's figures must not stand side by side."""
     if not both:
-        return "no run holds both arms"
+        return "no session measured both arms"
     if not usable:
         arms = ((name, _unfit(both[0], name)) for name in (plain, fused))
         return "; ".join(f"{_attention(name)}: {reason}" for name, reason in arms if reason)
-    kinds = {_class(cells_of(run)[plain], "prefill") for run in usable} - {None, _UNFUSED}
+    kinds = {class_of(cells_of(run)[plain], "prefill") for run in usable} - {None, _UNFUSED}
     if kinds:
         return f"nofmha ran {', '.join(sorted(map(str, kinds)))}: it is not without fused attention"
     for run in usable:
@@ -163,7 +183,7 @@ def _refusal(
     return None
 
 
-def _class(cell: Mapping[str, Any], phase: str) -> str | None:
+def class_of(cell: Mapping[str, Any], phase: str) -> str | None:
     """Return the kind of attention by the kernels' names; what a file says where it has none.
 
     Stored classes are of the rules of their time.
@@ -184,7 +204,7 @@ def _attention(cell_id: str) -> str:
 
 def _classes(phase: str, plain: str, fused: str, runs: Sequence[Document]) -> tuple[str, str]:
     def ran(name: str) -> str:
-        found = (_class(cells_of(run)[name], phase) for run in runs)
+        found = (class_of(cells_of(run)[name], phase) for run in runs)
         return " or ".join(dict.fromkeys(kind for kind in found if kind)) or "not known"
 
     return ran(plain), ran(fused)

@@ -21,13 +21,17 @@ def verify_attention(document: Document, found: Findings) -> None:
     data = data_of(document)
     for name, cell in block["cells"].items():
         if cell.get("median_s") is None:
+            if data.get(name) and cell.get("verdict") in {"ok", "unstable"}:
+                found.differ(name, "median_s", None, "a number", "its entry has data")
             continue
+        if cell.get("verdict") not in {"ok", "unstable"}:
+            found.differ(name, "figures", "some", "none", f"its verdict is {cell.get('verdict')}")
         if not data.get(name):
             found.skipped[name] = "it has no samples"
             continue
         try:
             _cell(name, cell, data[name], section(block, "ceilings"), found)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             found.differ(name, "cell", "not readable", "numbers", str(error)[:200])
 
 
@@ -59,5 +63,5 @@ def _cell(
     gemm = section(ceilings, "gemm_flop_per_s").get(problem.dtype)
     roof = ceilings.get("read_bytes_per_s") if problem.is_decode else gemm
     rate = again["kv_bytes_per_s"] if problem.is_decode else again["flop_per_s"]
-    if roof and cell.get("share_of_ceiling") is not None:
+    if roof:
         found.compare(name, "share_of_ceiling", cell["share_of_ceiling"], rate / roof)

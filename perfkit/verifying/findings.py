@@ -84,4 +84,7 @@ def unit_note(stored: Any, recomputed: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Tell a number that a float can hold: JSON may hold larger integers."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 1 << 1000
+    return isinstance(value, float)

@@ -35,7 +35,7 @@ def verify_cells(document: Document, found: Findings) -> None:
             mine = cell.get("session") in {None, session.get("id")}
             rounds = session.get("rounds") if mine else None
             _cell(name, cell, found, rounds=rounds, on_gpu=on_gpu)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             found.differ(name, "samples", "not readable", "numbers", str(error)[:200])
 
 
@@ -53,7 +53,7 @@ def _cell(
         found.differ(name, key, told[key], "no such figure", "unknown name, or its unit is wrong")
     if "imported" in cell:
         found.skipped[name] = "imported: its statistics are another tool's"
-    elif not samples.get("ttft_s"):
+    elif not any(samples.get(key) for key in _LISTS):
         found.skipped[name] = "it has no samples"
     elif _whole(name, case, samples, found, rounds):
         _figures(name, cell, case, found, on_gpu=on_gpu)
@@ -74,7 +74,7 @@ def _whole(
                 name, f"samples.itl_s[{at}]: steps", len(steps), case.new_tokens - 1,
                 "a step between each two of the new tokens",
             )  # fmt: skip
-    return counts["ttft_s"] == counts["itl_s"] == counts["e2e_s"]
+    return counts["ttft_s"] == counts["itl_s"] == counts["e2e_s"] > 0
 
 
 def _figures(
@@ -90,7 +90,12 @@ def _figures(
     made = metrics.summarise(traces, case.batch, case.prompt_len)
     found.compare_all(name, told, made)
     found.made[name] = dict(made)
-    for key, value in metrics.latency_quantiles(traces).items():
+    again = metrics.latency_quantiles(traces)
+    for key, stored in section(cell, "quantiles").items():
+        made_up = set(stored) - set(again[key]) if isinstance(again.get(key), dict) else {key}
+        for one in sorted(made_up - set(again)):
+            found.differ(name, f"quantiles.{key}", one, "no such quantile", "nobody computes it")
+    for key, value in again.items():
         stored = section(cell, "quantiles").get(key)
         if key == "method":
             found.compare(name, "quantiles.method", stored, value)

@@ -39,7 +39,7 @@ def run(
     )  # fmt: skip
     ran = {"nofmha": {"k1": 32}, "fmha": {"flash": 32}}
     for body in made["perfkit"]["cells"].values():
-        body["session"] = "s1"
+        body["session"] = f"s{day}-{rate}"
         for phase in ("prefill", "decode"):
             found = body["attention"][phase]
             kind = body["case"]["attention"]

@@ -98,7 +98,35 @@ def test_a_nofmha_arm_that_ran_a_fused_kernel_is_refused() -> None:
 def test_arms_of_different_runs_are_no_pair() -> None:
     apart = [document(arm("nofmha", PLAIN_KERNELS)), document(arm("fmha", FUSED_KERNELS))]
     (pair,) = ablate(apart)
-    assert pair.refused == "no run holds both arms"
+    assert pair.refused == "no session measured both arms"
+
+
+def test_arms_of_two_sessions_of_one_file_are_no_pair() -> None:
+    made = run(0.018)
+    plain, fused = made["perfkit"]["cells"].values()
+    plain["session"], fused["session"] = "a", "b"
+    (pair,) = ablate([made])
+    assert pair.refused == "no session measured both arms"
+
+
+def test_a_copy_of_a_file_is_no_second_run() -> None:
+    made = run(0.018)
+    for body in made["perfkit"]["cells"].values():
+        body["session"] = "a"
+    (pair,) = ablate([made, made])
+    assert pair.changes["tpot_s"].runs == 1
+    assert pair.changes["tpot_s"].interval is None
+
+
+def test_runs_of_two_commits_or_two_ways_of_measuring_are_refused() -> None:
+    first, second = run(0.018), run(0.016)
+    first["commit_info"], second["commit_info"] = {"id": "a" * 40}, {"id": "b" * 40}
+    (pair,) = ablate([first, second])
+    assert pair.refused == "runs of 2 commits (aaaaaaaaaaaa, bbbbbbbbbbbb): give those of one"
+    second["commit_info"] = first["commit_info"]
+    second["perfkit"]["session"] = {"rounds": 9}
+    (pair,) = ablate([first, second])
+    assert pair.refused == "runs measured in 2 ways: give those of one"
 
 
 def test_every_provider_is_held_against_nofmha() -> None:

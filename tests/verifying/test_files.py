@@ -169,6 +169,59 @@ def test_a_cell_without_samples_is_not_called_right(tmp_path: Path) -> None:
     assert changed(tmp_path, change).skipped == {CELL: "it has no samples"}
 
 
+def test_samples_of_one_name_that_are_gone_are_dropped_samples(tmp_path: Path) -> None:
+    def change(cell: dict[str, Any], _: dict[str, Any]) -> None:
+        del cell["samples"]["ttft_s"]
+
+    assert "samples.ttft_s: rounds" in wrong(changed(tmp_path, change))
+
+
+def test_a_quantile_that_nobody_computes_is_caught(tmp_path: Path) -> None:
+    def change(cell: dict[str, Any], _: dict[str, Any]) -> None:
+        cell["quantiles"]["ttft_s"]["p99.9"] = 1.0
+        cell["quantiles"]["foo_s"] = {}
+
+    assert wrong(changed(tmp_path, change)) == {"quantiles.ttft_s", "quantiles.foo_s"}
+
+
+def test_an_entry_without_its_cell_and_one_that_stands_twice_are_caught(tmp_path: Path) -> None:
+    made = copy.deepcopy(RUN)
+    del made["perfkit"]["cells"][CELL]
+    made["benchmarks"].append(made["benchmarks"][0])
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(made), encoding="utf-8")
+    found = {(one.cell, one.figure) for one in verify(path)[1].mismatches}
+    assert (CELL, "cell") in found
+    assert (made["benchmarks"][0]["param"], "entries in benchmarks") in found
+
+
+def test_a_number_that_no_float_holds_is_a_difference(tmp_path: Path) -> None:
+    def change(cell: dict[str, Any], _: dict[str, Any]) -> None:
+        cell["metrics"]["ttft_s"] = 10**400
+
+    assert "ttft_s" in wrong(changed(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "figure"),
+    [
+        ({"median_s": None}, "median_s"),
+        ({"share_of_ceiling": None}, "share_of_ceiling"),
+        ({"verdict": "diverged"}, "figures"),
+    ],
+)
+def test_what_an_attention_cell_lost_is_caught(
+    tmp_path: Path, change: dict[str, Any], figure: str
+) -> None:
+    made = json.loads((H200 / "0005_attention-decode.json").read_text(encoding="utf-8"))
+    cells = made["perfkit_attention"]["cells"]
+    name = next(name for name, cell in cells.items() if cell["median_s"])
+    cells[name] |= change
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(made), encoding="utf-8")
+    assert (name, figure) in {(one.cell, one.figure) for one in verify(path)[1].mismatches}
+
+
 def test_an_attention_file_is_held_against_its_entries(tmp_path: Path) -> None:
     made = json.loads((H200 / "0005_attention-decode.json").read_text(encoding="utf-8"))
     cells = made["perfkit_attention"]["cells"]

@@ -13,7 +13,7 @@ from perfkit.dashboard.view import UPLOAD
 from perfkit.errors import UsageError
 from perfkit.reporting import compare
 from perfkit.reporting.tables import short_id
-from perfkit.results.store import measured
+from perfkit.results.store import measured, synthetic
 
 if TYPE_CHECKING:
     from perfkit.dashboard.index import Source
@@ -28,7 +28,9 @@ def _choose(sources: list[Source]) -> tuple[Source, Source]:
     names = sorted(by_label, key=lambda name: by_label[name].document["datetime"], reverse=True)
     uploaded = next((one.label for one in reversed(sources) if one.label.startswith(UPLOAD)), "")
     after = uploaded or names[0]
-    before = next((name for name in names if _alike(by_label[name], by_label[after])), names[-1])
+    others = [name for name in names if name != after and not synthetic(by_label[name].document)]
+    alike = (name for name in others if _alike(by_label[name], by_label[after]))
+    before = next(alike, others[0] if others else names[-1])
     left, right = st.columns(2)
     picked = [
         place.selectbox(

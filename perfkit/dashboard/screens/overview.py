@@ -24,7 +24,8 @@ _SHOWN = (
 def _broken(shelf: Shelf) -> None:
     bad = shelf.of(BROKEN)
     if bad:
-        st.warning(f"{len(bad)} files cannot be shown; all others are.")
+        files = "1 file" if len(bad) == 1 else f"{len(bad)} files"
+        st.warning(f"{files} cannot be shown; all others are.")
         view.numbers(
             _named(bad).drop(columns="kind"), "files that cannot be shown, with the reason"
         )

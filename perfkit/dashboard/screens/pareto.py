@@ -10,7 +10,8 @@ from perfkit.dashboard.fronts import BEATEN, FRONT, LATENCY, RATE, placed
 
 def _page() -> None:
     st.title("Throughput against latency")
-    cells = table.latest(view.current().cells)
+    cells = view.current().cells
+    cells = table.latest(cells[cells[RATE] > 0])
     groups = {name: placed(rows) for name, rows in table.groups(cells).items()}
     groups = {name: rows for name, rows in groups.items() if len(rows) > 1}
     if not groups:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perfkit.errors import UsageError
 from perfkit.results import store
 from perfkit.results.gate import Judgement
-from perfkit.results.record import VERDICTS
+from perfkit.results.record import SCHEMA, VERDICTS
 from perfkit.results.store import section
 
 if TYPE_CHECKING:
@@ -50,19 +50,21 @@ class Gate:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What can be shown, and a line for each file or cell that cannot."""
+    """What can be shown, and a line for each file or cell that cannot; ``read`` are all files."""
 
     results: tuple[Found, ...]
     attention: tuple[Found, ...]
     gates: tuple[Gate, ...]
     problems: tuple[str, ...]
+    read: tuple[Path, ...] = ()
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
     """Read result files, and those in folders; what cannot be shown becomes a line of problems."""
     results, attention, gates = [], [], []
     problems: list[str] = []
-    for path in _files(paths, problems.append):
+    read = [path for path in _files(paths, problems.append) if path.is_file()]
+    for path in _files(paths, lambda _: None):
         try:
             content = store.parse(path)
             if isinstance(content, dict) and "judgements" in content:
@@ -77,7 +79,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
                 results.append(Found(path, _whole_cells(document, path, problems.append)))
         except UsageError as error:
             problems.append(str(error))
-    return Gathered(tuple(results), tuple(attention), tuple(gates), tuple(problems))
+    return Gathered(tuple(results), tuple(attention), tuple(gates), tuple(problems), tuple(read))
 
 
 def _files(paths: Iterable[Path], say: Callable[[str], None]) -> Iterator[Path]:
@@ -99,21 +101,27 @@ def _files(paths: Iterable[Path], say: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _gate(content: Mapping[str, Any], path: Path) -> Gate:
+    if content.get("schema") not in {None, SCHEMA}:
+        raise UsageError(f"{path} has schema {content['schema']!r}, expected {SCHEMA}")
     try:
-        made = []
-        for told in content["judgements"]:
-            ends = told.get("interval")
-            counts = tuple(map(int, told.get("runs") or (0, 0)))
-            made.append(
-                Judgement(**{**told, "interval": tuple(ends) if ends else None, "runs": counts})
-            )
-        for one in made:
-            for value in (one.change, one.detectable, one.p, *(one.interval or ())):
-                _check_number(value)
+        made = tuple(_judgement(told) for told in content["judgements"])
         problems = tuple(map(str, content.get("problems") or ()))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is damaged: its judgements cannot be read ({error})") from None
-    return Gate(path, tuple(made), problems)
+    return Gate(path, made, problems)
+
+
+def _judgement(told: Mapping[str, Any]) -> Judgement:
+    """Return a verdict as a gate wrote it. Raises TypeError or ValueError for what is none."""
+    ends, counts = told.get("interval"), tuple(map(int, told.get("runs") or (0, 0)))
+    if len(counts) != 2 or (ends and len(ends) != 2):
+        raise ValueError("runs and interval have two ends each")
+    if not all(isinstance(told.get(key), str) for key in ("cell", "metric", "verdict")):
+        raise TypeError("cell, metric and verdict must be texts")
+    made = Judgement(**{**told, "interval": tuple(ends) if ends else None, "runs": counts})
+    for value in (made.change, made.detectable, made.p, *(made.interval or ())):
+        _check_number(value)
+    return made
 
 
 def _attention(content: Any, path: Path, say: Callable[[str], None]) -> Document:
@@ -211,6 +219,8 @@ def _numbers(cell: Mapping[str, Any]) -> Iterator[Any]:
     """Yield what must be a number, or null for none."""
     for keys in _NUMBERS:
         yield from (value for key, value in section(cell, *keys).items() if key != "method")
+    for phase in section(cell, "profile", "phases").values():
+        yield from (phase["window_s"], phase["busy_s"], *phase["classes"].values())
     telemetry = section(cell, "telemetry")
     yield from (telemetry.get(key) for key in ("temperature_c_max", "cpu_wait_share"))
     yield from (telemetry.get("throttle_bits"), cell.get("attempt"))
@@ -228,5 +238,11 @@ def _readings(cell: Mapping[str, Any]) -> Iterator[Any]:
 def _check_number(value: Any) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{str(value)[:40]!r} is no number")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        finite = False
+    if not finite:
+        raise ValueError("a number is not finite")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.machine.telemetry import throttle_names
 from perfkit.reporting.page.blocks import Table
+from perfkit.reporting.pooled import commit_of
 from perfkit.reporting.tables import DASH, date_of, headline, short_id
 from perfkit.results.store import cells_of, section
 
@@ -55,7 +56,7 @@ def sessions(found: Iterable[Found]) -> Table:
         missed = told.get("not_measured") or []
         rows.append((
             str(one.path), headline(one.document), date_of(one.document),
-            str(section(one.document, "commit_info").get("id") or "unknown")[:12],
+            commit_of(one.document),
             str(len(cells_of(one.document))), str(len(missed)), str(len(warnings)),
             str(told.get("command") or "not recorded"),
         ))  # fmt: skip

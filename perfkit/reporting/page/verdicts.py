@@ -12,8 +12,8 @@ from perfkit.reporting.page import words
 from perfkit.reporting.page.blocks import Section, Table, digits
 from perfkit.reporting.pooled import REFERENCE, rows
 from perfkit.reporting.tables import DASH, GIB, gib, short_id
+from perfkit.results.ablation import class_of
 from perfkit.results.record import VERDICTS
-from perfkit.results.store import section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,5 +97,5 @@ def _figure(figure: Figure | None, scale: float) -> str:
 
 
 def _kernels(row: Row) -> str:
-    ran = [section(row.body, "attention", phase).get("class") for phase in ("prefill", "decode")]
+    ran = [class_of(row.body, phase) for phase in ("prefill", "decode")]
     return " / ".join(dict.fromkeys(str(one) for one in ran if one)) or DASH

@@ -111,3 +111,28 @@ def test_a_gate_is_read_back(tmp_path: Path) -> None:
     assert gate.problems == ("busy",)
     bad = put(tmp_path, "bad.json", {"judgements": [{"cell": "a", "change": "x"}]})
     assert "bad.json is damaged" in gather([bad]).problems[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"cell": None}, {"metric": ["x"]}, {"runs": [10]}, {"change": 10**400}]
+)
+def test_a_gate_that_cannot_be_is_named_and_the_rest_is_shown(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    told = {"cell": "a", "metric": "ttft_s", "verdict": "SAME", "change": 0.0, "interval": None,
+            "runs": [10, 5], "p": None, **change}  # fmt: skip
+    put(tmp_path, "gate.json", {"judgements": [told]})
+    put(tmp_path, "newer.json", {"judgements": [], "schema": 77})
+    put(tmp_path, "good.json", small())
+    found = gather([tmp_path])
+    assert (len(found.results), found.gates) == (1, ())
+    assert "gate.json is damaged" in found.problems[0]
+    assert "newer.json has schema 77" in found.problems[1]
+
+
+def test_a_profile_that_cannot_be_costs_its_cell_alone(tmp_path: Path) -> None:
+    name, body = cell()
+    phase = {"window_s": 1.0, "busy_s": {}, "classes": {}}
+    path = put(tmp_path, "p.json", document((name, {**body, "profile": {"phases": {"a": phase}}})))
+    found = gather([path])
+    assert f"its cell {name} cannot be read" in found.problems[0]
