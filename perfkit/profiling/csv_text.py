@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?([eE][+-]?\d+)?")
@@ -23,7 +23,7 @@ SECONDS = {
 }  # fmt: skip
 
 
-def rows(path: Path, head: tuple[str, ...]) -> Iterator[list[str]]:
+def rows(path: Path, head: tuple[str, ...]) -> Generator[list[str]]:
     """Yield the rows of a file from the first line on that holds a text of ``head``.
 
     Lines that ncu's log begins with "==" are left out. Raises UsageError where the file cannot be

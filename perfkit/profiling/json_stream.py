@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perfkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -26,7 +26,7 @@ _BARE = re.compile(r"-?(inf|nan)(?=\s*[,}\]])")
 _DECODER = json.JSONDecoder(strict=False)
 
 
-def items(path: Path, key: str) -> Iterator[Any]:
+def items(path: Path, key: str) -> Generator[Any]:
     """Yield the values of the array under ``key`` of the file's object, or of the file's array.
 
     Gzip is seen by its first bytes. The file is read to its end, so that one that was cut off is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -66,19 +67,13 @@ def read(path: Path) -> Profile:
     ``metrics`` has a row a launch: id, name, device, stream, block, grid, and METRICS. Raises
     UsageError that names the file and what is wrong with it.
     """
-    numbered = enumerate(rows(path, ("Kernel Name",)), start=1)
-    header = next((row for _, row in numbered if _is_header(row)), None)
-    if header is None:
-        raise UsageError(
-            f"{path} is no CSV of ncu: no row has ID and Kernel Name; write it by ncu --import "
-            "FILE.ncu-rep --csv --page raw"
-        )
-    header = [cell.strip() for cell in header]
-    if "Invocations" in header:
-        raise UsageError(f"{path} is a summary (--print-summary): give the page details or raw")
-    fill = _fill_long if set(_LONG) <= set(header) else _fill_raw
     launches: dict[tuple[str, str], _Launch] = {}
-    fill(path, header, numbered, launches)
+    # Closed at once, not when the collector comes by: an error keeps frames alive.
+    with closing(rows(path, ("Kernel Name",))) as lines:
+        numbered = enumerate(lines, start=1)
+        header = _found_header(path, numbered)
+        fill = _fill_long if set(_LONG) <= set(header) else _fill_raw
+        fill(path, header, numbered, launches)
     if not launches:
         raise UsageError(f"{path} has no launch below its header: nothing was profiled")
     metrics = _metrics(launches.values())
@@ -90,6 +85,19 @@ def read(path: Path) -> Profile:
             "gpu__time_duration.sum, or the section SpeedOfLight"
         )
     return Profile("ncu", str(path), _kernels(metrics), None, None, metrics, tuple(notes))
+
+
+def _found_header(path: Path, numbered: Iterator[tuple[int, list[str]]]) -> list[str]:
+    header = next((row for _, row in numbered if _is_header(row)), None)
+    if header is None:
+        raise UsageError(
+            f"{path} is no CSV of ncu: no row has ID and Kernel Name; write it by ncu --import "
+            "FILE.ncu-rep --csv --page raw"
+        )
+    header = [cell.strip() for cell in header]
+    if "Invocations" in header:
+        raise UsageError(f"{path} is a summary (--print-summary): give the page details or raw")
+    return header
 
 
 def _is_header(row: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,26 +67,29 @@ def _tables(path: Path) -> dict[str, list[_Row]]:
     found: dict[str, list[_Row]] = {}
     shares: dict[str, list[tuple[float, float]]] = {}
     header, others = None, []
-    for line, row in enumerate(rows(path, _HEADS), start=1):
-        seen = _header(row)
-        if seen is not None:
-            header = seen
-            if header.kind in found:
-                raise UsageError(f"{path} has {header.kind} twice: give one report at a time")
-            found[header.kind], shares[header.kind] = [], []
-        elif _is_header(row):
-            header = None
-            others.append(row[-1].strip())
-        elif not any(cell.strip() for cell in row):
-            # A blank line also stands between a report's title and its table.
-            ended = header is not None and (found[header.kind] or shares[header.kind])
-            header = None if ended else header
-        elif header is not None:
-            where = f"{path}, row {line}"
-            if len(row) != header.width:
-                raise UsageError(f"{where}: {len(row)} fields, expected {header.width}: cut off?")
-            found[header.kind] += _work(row, header, where)
-            shares[header.kind] += _share(row, header, where)
+    with closing(rows(path, _HEADS)) as lines:
+        for line, row in enumerate(lines, start=1):
+            seen = _header(row)
+            if seen is not None:
+                header = seen
+                if header.kind in found:
+                    raise UsageError(f"{path} has {header.kind} twice: give one report at a time")
+                found[header.kind], shares[header.kind] = [], []
+            elif _is_header(row):
+                header = None
+                others.append(row[-1].strip())
+            elif not any(cell.strip() for cell in row):
+                # A blank line also stands between a report's title and its table.
+                ended = header is not None and (found[header.kind] or shares[header.kind])
+                header = None if ended else header
+            elif header is not None:
+                where = f"{path}, row {line}"
+                if len(row) != header.width:
+                    raise UsageError(
+                        f"{where}: {len(row)} fields, expected {header.width}: cut off?"
+                    )
+                found[header.kind] += _work(row, header, where)
+                shares[header.kind] += _share(row, header, where)
     _check(path, found, shares, others)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,8 +53,9 @@ def read(path: Path) -> Profile:
     Operators count by self time. Raises UsageError that names the file and what is wrong with it.
     """
     found = _Found(path)
-    for event in items(path, "traceEvents"):
-        found.add(event)
+    with closing(items(path, "traceEvents")) as events_read:
+        for event in events_read:
+            found.add(event)
     if len(found.kernels):
         events, ranges, notes = _of_device(found)
     elif len(found.operators):
