@@ -28,7 +28,10 @@ REFERENCE = "is the reference"
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that repeat each other: of one machine and one commit, measured alike."""
+    """Runs that repeat each other: of one machine and one commit, measured alike.
+
+    ``machine`` and ``commit`` are words that no other group has both of.
+    """
 
     machine: str
     key: str
@@ -69,12 +72,22 @@ class Row:
 
 def groups(documents: Iterable[Document]) -> list[Group]:
     """Return the documents by machine, commit and how they were measured."""
-    found: dict[tuple[str, ...], list[Document]] = {}
+    found: dict[tuple[str, str, str], list[Document]] = {}
     for document in sorted(documents, key=lambda one: str(one.get("datetime") or "")):
-        key = (machine_key(document), commit_of(document), str(settings(document)))
-        found.setdefault(key, []).append(document)
+        told = settings(document).items()
+        way = ", ".join(f"{name} {value}" for name, value in told).replace("_", " ")
+        found.setdefault((machine_key(document), commit_of(document), way), []).append(document)
+    names = {key: machine_name(runs[0]) for (key, _, _), runs in found.items()}
+    alike = Counter(names.values())
+    ways = Counter((key, commit) for key, commit, _ in found)
     return [
-        Group(machine_name(runs[0]), key[0], key[1], tuple(runs)) for key, runs in found.items()
+        Group(
+            names[key] if alike[names[key]] == 1 else f"{names[key]} ({key})",
+            key,
+            commit if ways[key, commit] == 1 else f"{commit} ({way})",
+            tuple(runs),
+        )
+        for (key, commit, way), runs in found.items()
     ]
 
 

@@ -55,9 +55,19 @@ def test_machines_commits_and_settings_are_never_put_together() -> None:
     other["commit_info"] = {"id": "def456", "dirty": True}
     longer = run(150.0, "d", session={"id": "d", "rounds": 9, "max_warmup": 3})
     made = groups([run(140.0, "a"), run(141.0, "b", key="h100"), other, longer])
-    assert [(group.key, group.commit, len(group.runs)) for group in made] == [
+    assert [(group.key, group.commit.split()[0], len(group.runs)) for group in made] == [
         ("h200", "abc123", 1), ("h100", "abc123", 1), ("h200", "def456+", 1), ("h200", "abc123", 1)
     ]  # fmt: skip
+
+
+def test_groups_that_share_a_name_or_a_commit_are_told_apart() -> None:
+    twin = run(140.0, "b", key="other")
+    twin["perfkit"]["machine"]["name"] = "H200"
+    longer = run(140.0, "c", session={"rounds": 7, "max_warmup": 2})
+    made = groups([run(140.0, "a"), twin, longer])
+    assert len({(group.machine, group.commit) for group in made}) == 3
+    assert {group.machine for group in made} == {"H200 (h200)", "H200 (other)"}
+    assert any(group.commit.endswith("(rounds 7, max warmup 2)") for group in made)
 
 
 def test_the_largest_effect_comes_first_whatever_its_sign_and_what_has_none_last() -> None:
