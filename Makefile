@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install baseline plots gallery trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys parse-nsys ncu-profile triton-bench report demo test lint clean
+.PHONY: help install baseline plots gallery trt-plots mem-baseline mem-trt matrix dyn-batch gate ablation-compare profile-nsys parse-nsys ncu-profile triton-bench report demo test test-slow lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-26s %s\n", $$1, $$2}' Makefile
@@ -100,8 +100,15 @@ FILE ?=
 parse-nsys: $(STAMP) ## where the time of a profile goes: make parse-nsys FILE=report.sqlite
 	$(BIN)/perfkit parse "$(or $(FILE),$(error say which: FILE=report.sqlite))"
 
+# What is measured runs alone; the other tests share the cores, a thread each.
+BESIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --benchmark-disable --numprocesses auto --maxprocesses 4 --dist loadfile
 test: $(STAMP) ## run the quick tests that need no GPU
-	$(BIN)/python -m pytest -m "cpu and not slow"
+	$(BIN)/python -m pytest benchmarks -m "cpu and not slow"
+	$(BESIDE) -m "cpu and not slow"
+
+test-slow: $(STAMP) ## run what takes longer
+	$(BIN)/python -m pytest benchmarks -m "cpu and slow"
+	$(BESIDE) -m "cpu and slow"
 
 lint: $(STAMP) ## check style, format, types and spelling
 	$(BIN)/ruff check

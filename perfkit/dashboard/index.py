@@ -16,6 +16,7 @@ from perfkit.dashboard.slim import BLOCKS, slim
 from perfkit.dashboard.table import cells_frame
 from perfkit.errors import UsageError, first_line
 from perfkit.reporting.batching import NEEDED
+from perfkit.reporting.pooled import groups
 from perfkit.results.ablation import ablate
 from perfkit.results.store import checked
 
@@ -106,8 +107,17 @@ def shared(roots: tuple[str, ...]) -> Index:
 
 @lru_cache(maxsize=8)
 def pairs_of(sources: tuple[Source, ...]) -> list[Pair]:
-    """Return ``ablate`` of these results; remembered, as many files take seconds."""
-    return ablate([source.document for source in sources])
+    """Return the pairs of these results, each of its newest commit that has one to show.
+
+    Remembered, as many files take seconds.
+    """
+    newest: dict[tuple[str, str], Pair] = {}
+    for group in groups(source.document for source in sources):
+        for pair in ablate(group.runs):
+            place = pair.machine, pair.fused
+            if place not in newest or pair.refused is None:
+                newest[place] = pair
+    return list(newest.values())
 
 
 def _files(root: Path) -> Iterator[tuple[Path, Stamp]]:
