@@ -124,7 +124,7 @@ def roofline_rows(shown: Iterable[Point]) -> list[Row]:
     """Return a row a phase of a cell."""
     return [
         {"arm": one.arm, "cell": one.name, "phase": one.phase, "FLOP/byte": one.flop_per_byte,
-         "TFLOP/s": one.flop_per_s / 1e12}
+         "TFLOP/s": one.flop_per_s / 1e12, "verdict": one.verdict}
         for one in shown
     ]  # fmt: skip
 

@@ -147,7 +147,9 @@ def roofline(rows: Sequence[Row], roofs: Sequence[Row], scene: Scene) -> alt.Top
             "phase:N", scale=alt.Scale(domain=["prefill", "decode"], range=["circle", "square"])
         ),
         opacity=alt.condition(picked, alt.value(0.9), alt.value(0.08)),
-        tooltip=["cell:N", "phase:N", _number("FLOP/byte"), _number("TFLOP/s")],
+        fillOpacity=alt.condition("datum.verdict == 'ok'", alt.value(1), alt.value(0)),
+        strokeOpacity=alt.value(1),
+        tooltip=["cell:N", "phase:N", _number("FLOP/byte"), _number("TFLOP/s"), "verdict:N"],
     )  # fmt: skip
     made = alt.layer(lines, points).add_params(picked).properties(width=_WIDE - 300, height=380)
     return _finish(made, "Rate of each phase under the measured ceilings")

@@ -39,6 +39,7 @@ class Point:
     precision: str
     flop_per_byte: float
     flop_per_s: float
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def points(cells: Iterable[Drawn], *, on_gpu: bool) -> list[Point]:
         devices = case.tp if on_gpu else 1
         made += [
             Point(cell.arm, case.id, phase, case.precision, work.flops / work.bytes,
-                  work.flops / devices / seconds)
+                  work.flops / devices / seconds, cell.verdict)
             for phase, work, seconds in phases if seconds > 0
         ]  # fmt: skip
     return made
@@ -120,7 +121,7 @@ def figure(title: str, scene: Scene, shown: Sequence[Point], over: Sequence[Roof
     for point in shown:
         axes.plot(
             point.flop_per_byte, point.flop_per_s / 1e12, PHASES[point.phase], markersize=5,
-            color=scene.colours[point.arm], markeredgecolor="white", markeredgewidth=0.5,
+            color=scene.colours[point.arm], **_edge(point, scene.colours[point.arm]),
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=ends)
     axes.xaxis.set_major_formatter("{x:g}")
@@ -129,6 +130,13 @@ def figure(title: str, scene: Scene, shown: Sequence[Point], over: Sequence[Roof
     axes.set_ylabel("TFLOP/s of one device (log axis)", fontsize=8)
     legend_below(made, _legend(scene, shown))
     return made
+
+
+def _edge(point: Point, colour: str) -> dict[str, Any]:
+    """Return how a marker is drawn: hollow where its verdict forbids a comparison."""
+    if point.verdict != "ok":
+        return {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 1.0}
+    return {"markeredgecolor": "white", "markeredgewidth": 0.5}
 
 
 def span(shown: Sequence[Point], over: Sequence[Roof]) -> tuple[float, float]:
@@ -175,7 +183,11 @@ def _legend(scene: Scene, shown: Sequence[Point]) -> list[Any]:
     handles: list[Any] = [
         Patch(color=colour, label=arm) for arm, colour in scene.colours.items() if arm in arms
     ]
-    return handles + [
-        Line2D([], [], color=INK, linestyle="", marker=marker, label=phase)
-        for phase, marker in PHASES.items()
-    ]
+    return (
+        handles
+        + [
+            Line2D([], [], color=INK, linestyle="", marker=marker, label=phase)
+            for phase, marker in PHASES.items()
+        ]
+        + [Line2D([], [], color=INK, linestyle="", marker="o", fillstyle="none", label="not ok")]
+    )

@@ -159,7 +159,7 @@ def _pareto(scene: Scene, draw: Draw) -> Section | None:
 
 def _roofline(documents: Sequence[Document], draw: Draw) -> Section | None:
     """Draw one roofline a machine: their ceilings are their own."""
-    headers = ("machine", "arm", "cell", "phase", "FLOP/byte", "TFLOP/s")
+    headers = ("machine", "arm", "cell", "phase", "verdict", "FLOP/byte", "TFLOP/s")
     pictures, rows, ceilings = [], [], []
     for key in dict.fromkeys(map(machine_key, documents)):
         mine = [document for document in documents if machine_key(document) == key]
@@ -172,13 +172,13 @@ def _roofline(documents: Sequence[Document], draw: Draw) -> Section | None:
             partial(roofline.figure, f"Roofline, measured ceilings: {name}", own, shown, over),
             partial(_roofline_chart, own, shown, over),
         )
-        rows += [(name, one.arm, one.name, one.phase, digits(one.flop_per_byte),
+        rows += [(name, one.arm, one.name, one.phase, one.verdict, digits(one.flop_per_byte),
                   digits(one.flop_per_s / 1e12)) for one in shown]  # fmt: skip
         ceilings += [f"{name}: {roofline.words_of(roof)} (medians over sessions)." for roof in over]
     if not rows:
         return None
     said = [words.ROOFLINE, *(ceilings or [words.NO_ROOF])]
-    table = Table("Phases", headers, rows, frozenset(headers[:4]))
+    table = Table("Phases", headers, rows, frozenset(headers[:5]))
     return Section("roofline", "Roofline with measured ceilings", said, pictures, [table])
 
 

@@ -24,7 +24,8 @@ PARETO = (
 )
 ROOFLINE = (
     "Each phase's rate over the FLOP that it needs a byte at least, counted from the model's "
-    "shape. The ceilings were measured beside the cells, not taken from a data sheet."
+    "shape. The ceilings were measured beside the cells, not taken from a data sheet. Hollow: "
+    "timed, but its verdict forbids a comparison."
 )
 NO_ROOF = "No ceilings were measured: no roofline is drawn."
 MEMORY = (
