@@ -106,8 +106,7 @@ test: $(STAMP) ## run the quick tests that need no GPU
 	$(BIN)/python -m pytest benchmarks -m "cpu and not slow"
 	$(BESIDE) -m "cpu and not slow"
 
-test-slow: $(STAMP) ## run what takes longer
-	$(BIN)/python -m pytest benchmarks -m "cpu and slow"
+test-slow: $(STAMP) ## run the tests that take longer; pytest benchmarks -m "cpu and slow" measures perfkit itself
 	$(BESIDE) -m "cpu and slow"
 
 lint: $(STAMP) ## check style, format, types and spelling
