@@ -30,7 +30,7 @@ def report(
 
     gathered = gather(results)
     check_file(output)
-    if output.exists() and any(path.samefile(output) for path in gathered.read):
+    if output.exists() and any(path.exists() and path.samefile(output) for path in gathered.read):
         raise UsageError(f"{output} is one of the files to report, which is not written over: -o")
     write_whole(output, page(gathered, interactive=False if static else None))
     for line in gathered.problems:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
 
+from perfkit.decoding.plain import rotated
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,12 +16,6 @@ if TYPE_CHECKING:
     from perfkit.decoding.weights import Layer, Shape, Weights
 
 _LEAST_SPAN = 256
-
-
-def rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotate (B, H, S, D) by (S, D) tables in fp32."""
-    low, high = x.float().chunk(2, dim=-1)
-    return (x.float() * cos + torch.cat((-high, low), dim=-1) * sin).to(x.dtype)
 
 
 def materialised(

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
+import torch
 
 
 def rms_norm(x: torch.Tensor, gain: torch.Tensor, eps: float) -> torch.Tensor:
     """(R, hidden) -> the same, each row at root mean square 1, times ``gain``."""
-    import torch
-
     return torch.nn.functional.rms_norm(x, (x.shape[-1],), gain, eps)
 
 
 def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     """(R, 2 I) of gate, then up -> (R, I) of silu(gate) * up."""
-    import torch
-
     gate, up = gate_up.chunk(2, dim=-1)
     return torch.nn.functional.silu(gate) * up
 
@@ -38,13 +31,12 @@ def rope_store(
     """
     batch, kv_heads, length, head_dim = keys.shape
     split = qkv.view(batch, length, heads + 2 * kv_heads, head_dim).transpose(1, 2)
-    keys.copy_(_rotated(split[:, heads : heads + kv_heads], cos, sin))
+    keys.copy_(rotated(split[:, heads : heads + kv_heads], cos, sin))
     values.copy_(split[:, heads + kv_heads :])
-    return _rotated(split[:, :heads], cos, sin)
+    return rotated(split[:, :heads], cos, sin)
 
 
-def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    import torch
-
+def rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotate (B, H, S, D) by (S, D) tables in fp32."""
     low, high = x.float().chunk(2, dim=-1)
     return (x.float() * cos + torch.cat((-high, low), dim=-1) * sin).to(x.dtype)

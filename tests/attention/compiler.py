@@ -8,7 +8,6 @@ A process has each kernel either compiled or interpreted, and other tests interp
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,10 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.triton_process import answer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ROOT = Path(__file__).resolve().parents[2]
 STRIDES = [f"{x}{d}" for x in "qkvo" for d in "bhs"]
 HOPPER = {"d128 full": (128, 2, 2, False), "d128 causal": (128, 2, 2, True),
           "d64 causal": (64, 3, 4, True)}  # fmt: skip
@@ -27,16 +27,7 @@ HOPPER = {"d128 full": (128, 2, 2, False), "d128 causal": (128, 2, 2, True),
 
 def builds() -> dict[str, dict[str, Any]]:
     """Return what stands in each kernel's code, by name, such as ``portable sm_80``."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.attention.compiler"],
-        env={name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    found: dict[str, dict[str, Any]] = answer("tests.attention.compiler", interpret=False)
     return found
 
 

@@ -6,29 +6,16 @@ python -m tests.attention.interpreter  < cases.json  > results.json
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.triton_process import answer
 
 
 def interpreted(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Run cases {provider, problem, layout, times, config}; return figures and an output row."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.attention.interpreter"],
-        input=json.dumps(cases),
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    results: list[dict[str, Any]] = json.loads(done.stdout)
+    results: list[dict[str, Any]] = answer("tests.attention.interpreter", cases, interpret=True)
     return results
 
 

@@ -8,14 +8,12 @@ A process has each kernel either compiled or interpreted, and other tests interp
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.triton_process import answer
+
 TENSORS = dict.fromkeys(("x_ptr", "w_ptr", "out_ptr", "gain_ptr"), "*bf16")
 TENSORS |= {"squares_ptr": "*fp32", "h_ptr": "*fp32", "eps": "fp32"}
 MEETING = {"sums_ptr": "*fp32", "arrived": "*i32"}
@@ -32,16 +30,7 @@ PRODUCTS: dict[str, tuple[int, int, dict[str, Any]]] = {
 
 def builds() -> dict[str, dict[str, Any]]:
     """Return what stands in each kernel's code, by name, such as ``gemv qkv``."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.decoding.compiler"],
-        env={name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    found: dict[str, dict[str, Any]] = answer("tests.decoding.compiler", interpret=False)
     return found
 
 

@@ -6,28 +6,15 @@ python -m tests.decoding.interpreter < ids.json > results.json
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.triton_process import answer
 
 
 def interpreted(ids: list[str]) -> list[dict[str, Any]]:
     """Run cases, each against torch-eager; return what the logits and tokens of each were."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.decoding.interpreter"],
-        input=json.dumps(ids),
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    results: list[dict[str, Any]] = json.loads(done.stdout)
+    results: list[dict[str, Any]] = answer("tests.decoding.interpreter", ids, interpret=True)
     return results
 
 

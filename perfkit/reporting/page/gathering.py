@@ -63,8 +63,8 @@ def gather(paths: Sequence[Path]) -> Gathered:
     """Read result files, and those in folders; what cannot be shown becomes a line of problems."""
     results, attention, gates = [], [], []
     problems: list[str] = []
-    read = [path for path in _files(paths, problems.append) if path.is_file()]
-    for path in _files(paths, lambda _: None):
+    read = tuple(_files(paths, problems.append))
+    for path in read:
         try:
             content = store.parse(path)
             if isinstance(content, dict) and "judgements" in content:
@@ -79,7 +79,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
                 results.append(Found(path, _whole_cells(document, path, problems.append)))
         except UsageError as error:
             problems.append(str(error))
-    return Gathered(tuple(results), tuple(attention), tuple(gates), tuple(problems), tuple(read))
+    return Gathered(tuple(results), tuple(attention), tuple(gates), tuple(problems), read)
 
 
 def _files(paths: Iterable[Path], say: Callable[[str], None]) -> Iterator[Path]:
