@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.reporting.drawing import FAINT, blank, tidy
 from perfkit.reporting.gate import percent
-from perfkit.reporting.scene import PALETTE
+from perfkit.reporting.looks import looks
 from perfkit.reporting.tables import DASH, markdown_table
 from perfkit.results.ablation import FIGURES, PHASES, QUOTED
 from perfkit.results.validity import machine_key
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
+    from perfkit.reporting.looks import Look
     from perfkit.results.ablation import Change, Pair
     from perfkit.results.store import Document
 
@@ -192,15 +193,14 @@ def figure(pairs: Sequence[Pair]) -> Figure:
     height_in = 1.9 + _ROW_IN * max(4, len(pairs))
     made = blank(height_in, f"Fused attention against nofmha\n{machines}")
     panels = made.subplots(1, len(DRAWN), sharey=True, squeeze=False)[0]
-    arms = dict.fromkeys(str(pair.case["attention"]) for pair in pairs)
-    colours = dict(zip(arms, PALETTE * 2, strict=False))
+    arms = looks(str(pair.case["attention"]) for pair in pairs)
     for axes, (name, label) in zip(panels, DRAWN.items(), strict=True):
-        _panel(axes, pairs, name, colours)
+        _panel(axes, pairs, name, arms)
         axes.set_xlabel(label, fontsize=8)
     panels[0].set_yticks(range(len(pairs)), [label_of(pair) for pair in pairs])
     panels[0].tick_params(axis="y", labelsize=7)
     panels[0].set_ylim(len(pairs) - 0.4, -0.6)
-    _legend(made, colours)
+    _legend(made, arms)
     return made
 
 
@@ -209,7 +209,7 @@ def label_of(pair: Pair) -> str:
     return f"{about(pair.case)}  {pair.case['attention']}"
 
 
-def _panel(axes: Axes, pairs: Sequence[Pair], name: str, colours: Mapping[str, str]) -> None:
+def _panel(axes: Axes, pairs: Sequence[Pair], name: str, arms: Mapping[str, Look]) -> None:
     tidy(axes, "x")
     _scale(axes, pairs, name)
     axes.axvline(0, color=FAINT, linewidth=0.8)
@@ -223,11 +223,11 @@ def _panel(axes: Axes, pairs: Sequence[Pair], name: str, colours: Mapping[str, s
                 textcoords="offset points", fontsize=6.5, va="center", color=FAINT, style="italic",
             )  # fmt: skip
             continue
-        value, colour = 100 * change.value, colours[str(pair.case["attention"])]
+        value, look = 100 * change.value, arms[str(pair.case["attention"])]
         if change.interval is not None:
             low, high = (100 * end for end in change.interval)
-            axes.plot([low, high], [y, y], color=colour, linewidth=1.4)
-        axes.plot([value], [y], "o", color=colour, markersize=4)
+            axes.plot([low, high], [y, y], color=look.colour, linewidth=1.4)
+        axes.plot([value], [y], look.marker, color=look.colour, markersize=4)
 
 
 def _scale(axes: Axes, pairs: Sequence[Pair], name: str) -> None:
@@ -243,12 +243,14 @@ def _scale(axes: Axes, pairs: Sequence[Pair], name: str) -> None:
     axes.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high])
 
 
-def _legend(made: Figure, colours: Mapping[str, str]) -> None:
+def _legend(made: Figure, arms: Mapping[str, Look]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker="o", label=f"{arm}: median, 95 % over runs")
-        for arm, colour in colours.items()
+        Line2D(
+            [], [], color=look.colour, marker=look.marker, label=f"{arm}: median, 95 % over runs"
+        )
+        for arm, look in arms.items()
     ]
     handles.append(Line2D([], [], color=FAINT, linestyle=":", label="often quoted: -30 %, +40 %"))
     made.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 # Places of a distribution's line, few where there are many lines: all samples stay in the file.
 _MOST_PLACES, _ALL_PLACES = 80, 16_000
-FRONT = "on the front"
+FRONT, BEATEN = "on the front", "beaten by another"
 _LATENCIES = {"ttft_s": "time to first token", "itl_s": "between tokens"}
 
 
@@ -62,9 +62,10 @@ def throughput_rows(scene: Scene) -> list[Row]:
     for (model, prompt, new), cells in alike.items():
         lost = beaten(cells)
         for at, cell in enumerate(cells):
-            free = "beaten by another" if at in lost else FRONT
+            free = BEATEN if at in lost else FRONT
             made.append({
                 "panel": f"{model}, prompt {prompt}, new {new}", "arm": cell.arm,
+                "machine": cell.machine,
                 "batch": cell.shape[0], "e2e (s)": cell.metric("e2e_s"),
                 "output token/s": cell.metric("output_tokens_per_s"),
                 "state": cell.label if cell.doubtful else free,

@@ -1,7 +1,7 @@
-"""The report's and the dashboard's charts: rows of ``chart_rows`` in, an Altair chart out.
+"""The report's charts: rows of ``chart_rows`` in, an Altair chart out, for a white page.
 
-They need the extra ``report``. Colours and dashes of arms are those of a Scene, so that a chart and
-a picture of the same cells look alike.
+They need the extra ``report``. Arms look as in a Scene, so that a chart and a picture of the same
+cells look alike. What the dashboard draws too is drawn by ``common_charts``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.profiling.classes import CLASSES
 from perfkit.profiling.explain import IDLE, OUTSIDE
+from perfkit.reporting import common_charts
 from perfkit.reporting.chart_rows import FRONT
+from perfkit.reporting.common_charts import data, number
 from perfkit.reporting.drawing import FAINT, INK
+from perfkit.reporting.looks import PALETTE, looks
 from perfkit.reporting.memory import FORECAST
-from perfkit.reporting.scene import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from perfkit.reporting.chart_rows import Row
     from perfkit.reporting.scene import Scene
 
-_BEATEN = "#C8C8C8"
 _DASHES = {"-": [1, 0], "--": [6, 3], ":": [2, 2], "-.": [6, 2, 2, 2]}
 _WIDE = 1100
 
@@ -36,7 +37,7 @@ def effects(rows: Sequence[Row]) -> alt.TopLevelMixin | None:
         return None
     machines = dict.fromkeys(row["machine"] for row in rows)
     colour = _scale("machine", dict(zip(machines, PALETTE * 3, strict=False)), None)
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         y=alt.Y("cell:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)), color=colour
     )
     spans = base.mark_rule(strokeWidth=2).encode(
@@ -49,10 +50,10 @@ def effects(rows: Sequence[Row]) -> alt.TopLevelMixin | None:
     )
     points = base.mark_point(filled=True, size=55).encode(
         x="times:Q",
-        tooltip=["cell:N", "machine:N", "verdict:N", _number("times"), _number("low"),
-                 _number("high"), "runs:Q"],
+        tooltip=["cell:N", "machine:N", "verdict:N", number("times"), number("low"),
+                 number("high"), "runs:Q"],
     )  # fmt: skip
-    zero = alt.Chart(_data([{}])).mark_rule(color=FAINT).encode(x=alt.datum(1))
+    zero = alt.Chart(data([{}])).mark_rule(color=FAINT).encode(x=alt.datum(1))
     made = alt.layer(zero, spans, points).properties(width=_WIDE - 330, height=alt.Step(15))
     return _finish(made, "Effect on output throughput, with intervals over runs")
 
@@ -68,24 +69,8 @@ def pareto(rows: Sequence[Row], scene: Scene) -> alt.TopLevelMixin | None:
     rows = [row for row in rows if row["panel"] in led]
     if not rows:
         return None
-    on_front = f"datum.state == '{FRONT}'"
     picked = alt.selection_point(fields=["arm"], bind="legend")
-    colour = _arms(rows, scene)
-    base = alt.Chart(_data(rows)).encode(
-        x=alt.X("e2e (s):Q", scale=alt.Scale(type="log", nice=False, padding=12)),
-        y=alt.Y("output token/s:Q", scale=alt.Scale(type="log", nice=False, padding=12)),
-        opacity=alt.condition(picked, alt.value(1), alt.value(0.12)),
-    )
-    front = base.transform_filter(on_front).mark_line(
-        strokeWidth=1.4
-    ).encode(color=colour, detail="arm:N")  # fmt: skip
-    points = base.mark_point(filled=True, size=55, strokeWidth=1.3).encode(
-        stroke=colour,
-        fill=alt.condition(on_front, colour, alt.value(_BEATEN)),
-        tooltip=["arm:N", "batch:Q", _number("e2e (s)"), _number("output token/s"), "state:N"],
-    )
-    labels = base.mark_text(dy=-9, fontSize=9, color=INK).encode(text="batch:Q")
-    chart = alt.layer(front, points, labels).properties(width=310, height=220)
+    chart = common_charts.pareto(rows, scene.looks, picked).properties(width=310, height=220)
     made = chart.facet(facet=_panels("panel"), columns=3).resolve_scale(x="independent")
     return _finish(made.add_params(picked), "Output throughput over end-to-end latency")
 
@@ -110,14 +95,14 @@ def latency(rows: Sequence[Row], scene: Scene) -> alt.TopLevelMixin | None:
     for words in dict.fromkeys(row["latency"] for row in rows):
         mine = [row for row in rows if row["latency"] == words]
         panels.append(
-            alt.Chart(_data(mine)).transform_filter(picked).transform_flatten(["ms", "share"])
+            alt.Chart(data(mine)).transform_filter(picked).transform_flatten(["ms", "share"])
             .mark_line(interpolate="step-after", strokeWidth=1.7)
             .encode(
                 x=alt.X("ms:Q", title=f"{words} (ms), log axis",
                         scale=alt.Scale(type="log", nice=False, padding=10)),
                 y=alt.Y("share:Q", title="share of samples", scale=alt.Scale(domain=[0, 1])),
                 color=_arms(rows, scene), strokeDash=_dashes(rows, scene), detail="verdict:N",
-                tooltip=["arm:N", "verdict:N", _number("ms"), _number("share"), "samples:Q"],
+                tooltip=["arm:N", "verdict:N", number("ms"), number("share"), "samples:Q"],
             ).properties(width=_WIDE // 2 - 20, height=260)
         )  # fmt: skip
     # One view holds the list, all follow it.
@@ -137,19 +122,19 @@ def roofline(rows: Sequence[Row], roofs: Sequence[Row], scene: Scene) -> alt.Top
         title="TFLOP/s of one device",
         scale=alt.Scale(type="log", nice=False, padding=10),
     )
-    lines = alt.Chart(_data(roofs)).mark_line(color=INK, strokeWidth=1.3).encode(
+    lines = alt.Chart(data(roofs)).mark_line(color=INK, strokeWidth=1.3).encode(
         x=x, y=y, strokeDash=alt.StrokeDash("ceiling:N", title="measured ceiling",
                                             legend=alt.Legend(labelLimit=500)),
         order="order:Q", tooltip=["ceiling:N"],
     )  # fmt: skip
-    points = alt.Chart(_data(rows)).mark_point(filled=True, size=60).encode(
+    points = alt.Chart(data(rows)).mark_point(filled=True, size=60).encode(
         x=x, y=y, color=_arms(rows, scene), shape=alt.Shape(
             "phase:N", scale=alt.Scale(domain=["prefill", "decode"], range=["circle", "square"])
         ),
         opacity=alt.condition(picked, alt.value(0.9), alt.value(0.08)),
         fillOpacity=alt.condition("datum.verdict == 'ok'", alt.value(1), alt.value(0)),
         strokeOpacity=alt.value(1),
-        tooltip=["cell:N", "phase:N", _number("FLOP/byte"), _number("TFLOP/s"), "verdict:N"],
+        tooltip=["cell:N", "phase:N", number("FLOP/byte"), number("TFLOP/s"), "verdict:N"],
     )  # fmt: skip
     made = alt.layer(lines, points).add_params(picked).properties(width=_WIDE - 300, height=380)
     return _finish(made, "Rate of each phase under the measured ceilings")
@@ -164,13 +149,13 @@ def memory(rows: Sequence[Row]) -> alt.TopLevelMixin | None:
     greys = {f"forecast: {words}": colour for words, _, colour in FORECAST}
     peaks = dict.fromkeys(row["part"] for row in rows if row["bar"] == "measured")
     colours = {**greys, **dict(zip(peaks, PALETTE, strict=False))}
-    made = alt.Chart(_data(rows)).mark_bar().encode(
+    made = alt.Chart(data(rows)).mark_bar().encode(
         y=alt.Y("cell:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)),
         yOffset=alt.YOffset("bar:N", sort=["forecast", "measured"]),
         x=alt.X("GiB:Q", title="GiB", stack=True),
         color=_scale("part", colours, None),
         order="order:Q",
-        tooltip=["cell:N", "part:N", _number("GiB"), "verdict:N"],
+        tooltip=["cell:N", "part:N", number("GiB"), "verdict:N"],
     ).properties(width=_WIDE - 330, height=alt.Step(11))  # fmt: skip
     return _finish(made, "Memory forecast beside the measured peak")
 
@@ -181,24 +166,13 @@ def ablation(rows: Sequence[Row]) -> alt.TopLevelMixin | None:
 
     if not rows:
         return None
-    arms = dict.fromkeys(row["attention"] for row in rows)
-    colour = _scale("attention", dict(zip(arms, PALETTE * 3, strict=False)), "fused arm")
-    panels = []
-    for at, words in enumerate(dict.fromkeys(row["figure"] for row in rows)):
-        base = alt.Chart(_data([row for row in rows if row["figure"] == words])).encode(
-            y=alt.Y("pair:N", sort=None, title=None,
-                    axis=alt.Axis(labelLimit=420) if at == 0 else None),
-        )  # fmt: skip
-        spans = base.mark_rule(strokeWidth=2).encode(
-            x=alt.X("low:Q", title=words), x2="high:Q", color=colour
-        )
-        points = base.mark_point(filled=True, size=50).encode(
-            x="change (%):Q", color=colour,
-            tooltip=["pair:N", "attention:N", _number("change (%)"), _number("low"),
-                     _number("high"), "runs:Q"],
-        )  # fmt: skip
-        zero = alt.Chart(_data([{}])).mark_rule(color=FAINT).encode(x=alt.datum(0))
-        panels.append(alt.layer(zero, spans, points).properties(width=235, height=alt.Step(15)))
+    arms = looks(row["attention"] for row in rows)
+    panels = [
+        common_charts.changes(
+            [row for row in rows if row["figure"] == words], words, arms, named=at == 0
+        ).properties(width=235, height=alt.Step(15))
+        for at, words in enumerate(dict.fromkeys(row["figure"] for row in rows))
+    ]
     return _finish(alt.hconcat(*panels), "Change by fused attention")
 
 
@@ -210,11 +184,11 @@ def breakdown(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.TopLevelMi
         return None
     there = {row["class"] for row in rows}
     kinds = {kind: colours[kind] for kind in (*CLASSES, IDLE, OUTSIDE) if kind in there}
-    made = alt.Chart(_data(rows)).mark_bar().encode(
+    made = alt.Chart(data(rows)).mark_bar().encode(
         y=alt.Y("cell:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)),
         x=alt.X("share (%):Q", title="share of the time, %", stack=True),
         color=_scale("class", kinds, "kernel class"), order="order:Q",
-        tooltip=["cell:N", "class:N", _number("ms"), _number("share (%)")],
+        tooltip=["cell:N", "class:N", number("ms"), number("share (%)")],
     ).properties(width=_WIDE - 300, height=alt.Step(24))  # fmt: skip
     return _finish(made, "Where the time goes, by kernel class")
 
@@ -224,13 +198,13 @@ def waterfall(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.TopLevelMi
     import altair as alt
 
     kinds = {row["kind"]: colours.get(row["kind"], FAINT) for row in rows}
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         x=alt.X("step:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=220)),
     )
     bars = base.mark_bar(stroke=INK, strokeWidth=0.4).encode(
         y=alt.Y("from:Q", title="ms"), y2="to:Q",
         color=_scale("kind", kinds, None, legend=None),
-        tooltip=["step:N", _number("moved"), _number("from"), _number("to")],
+        tooltip=["step:N", number("moved"), number("from"), number("to")],
     )  # fmt: skip
     words = base.mark_text(dy=-7, fontSize=9, color=INK).encode(
         y=alt.Y("top:Q"), text="label:N"
@@ -249,19 +223,12 @@ def attention(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.TopLevelMi
         return None
     there = dict.fromkeys(row["provider"] for row in rows)
     scale = _scale("provider", {name: colours.get(name, FAINT) for name in there}, "provider")
-    made = alt.Chart(_data(rows)).mark_line(point=True).encode(
+    made = alt.Chart(data(rows)).mark_line(point=True).encode(
         x=alt.X("length:Q", title="sequence length", scale=alt.Scale(type="log", base=2)),
         y=alt.Y("TFLOP/s:Q"), color=scale,
-        tooltip=["provider:N", "length:Q", _number("TFLOP/s"), "verdict:N"],
+        tooltip=["provider:N", "length:Q", number("TFLOP/s"), "verdict:N"],
     ).properties(width=470, height=240).facet(facet=_panels("panel"), columns=2)  # fmt: skip
     return _finish(made, "Attention kernels, TFLOP/s over length")
-
-
-def _data(rows: Sequence[Row]) -> Any:
-    """Return rows as they are: no transformer of Altair's, which refuses over 5,000 of them."""
-    import altair as alt
-
-    return alt.InlineData(values=list(rows))
 
 
 def _arms(rows: Sequence[Row], scene: Scene) -> Any:
@@ -273,10 +240,10 @@ def _dashes(rows: Sequence[Row], scene: Scene) -> Any:
     import altair as alt
 
     there = {row["arm"] for row in rows}
-    arms = [arm for arm in scene.lines if arm in there]
+    arms = [arm for arm in scene.looks if arm in there]
     return alt.StrokeDash(
         "arm:N", title="arm",
-        scale=alt.Scale(domain=arms, range=[_DASHES[scene.lines[arm]] for arm in arms]),
+        scale=alt.Scale(domain=arms, range=[_DASHES[scene.looks[arm].line] for arm in arms]),
     )  # fmt: skip
 
 
@@ -292,12 +259,6 @@ def _panels(field: str) -> Any:
     import altair as alt
 
     return alt.Facet(f"{field}:N", title=None, sort=None, header=alt.Header(labelLimit=300))
-
-
-def _number(field: str) -> Any:
-    import altair as alt
-
-    return alt.Tooltip(f"{field}:Q", format=".4~g")
 
 
 def _finish(chart: Any, about: str) -> alt.TopLevelMixin:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from perfkit.reporting.looks import Look
     from perfkit.reporting.scene import Drawn, Scene
 
 # Panels beside each other; at drawing.WIDTH_IN seven powers of two have room for their numbers.
@@ -224,7 +225,7 @@ def _draw_arm(axes: Axes, spots: Sequence[Spot], scene: Scene) -> None:
     ordered = sorted(spots, key=lambda spot: spot.x)
     line = [spot.span[1] if spot.span else math.nan for spot in ordered]
     axes.plot(
-        [spot.x for spot in ordered], line, color=colour, linestyle=scene.lines[arm],
+        [spot.x for spot in ordered], line, color=colour, linestyle=scene.looks[arm].line,
         linewidth=1.3, transform=beside,
     )  # fmt: skip
     for spot in ordered:
@@ -232,7 +233,7 @@ def _draw_arm(axes: Axes, spots: Sequence[Spot], scene: Scene) -> None:
             low, value, high = spot.span
             axes.plot([spot.x] * 2, [low, high], color=colour, linewidth=0.9, transform=beside)
             face = "white" if spot.cell.doubtful else colour
-            axes.plot(spot.x, value, color=colour, transform=beside, **{**MARKER, "mfc": face})
+            axes.plot(spot.x, value, transform=beside, **marker_of(scene.looks[arm], face))
 
 
 def _dodge(arm: str, scene: Scene) -> float:
@@ -242,14 +243,19 @@ def _dodge(arm: str, scene: Scene) -> float:
     return (order.index(arm) - (len(order) - 1) / 2) * step
 
 
+def marker_of(look: Look, face: str) -> dict[str, Any]:
+    """Return how matplotlib draws an arm's marker, filled with ``face``."""
+    return {**MARKER, "color": look.colour, "marker": look.marker, "mfc": face}
+
+
 def legend_of(scene: Scene, cells: Sequence[Drawn]) -> list[Any]:
     """Return legend entries: a line an arm, then hollow markers and crosses where there are any."""
     from matplotlib.lines import Line2D
 
     arms = {cell.arm for cell in cells}
     entries = [
-        Line2D([], [], color=colour, ls=scene.lines[arm], linewidth=1.3, label=arm, **MARKER)
-        for arm, colour in scene.colours.items()
+        Line2D([], [], ls=look.line, linewidth=1.3, label=arm, **marker_of(look, look.colour))
+        for arm, look in scene.looks.items()
         if arm in arms
     ]
     if doubts := sorted({cell.label for cell in cells if cell.doubtful}):

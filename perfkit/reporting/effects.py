@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from perfkit.reporting.drawing import FAINT, blank, tidy
-from perfkit.reporting.scene import PALETTE
+from perfkit.reporting.looks import PALETTE
 from perfkit.reporting.tables import short_id
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def _cdf_panel(axes: Axes, scene: Scene, cells: Sequence[Drawn], name: str, word
         shares = [i / len(line) for i in range(len(line) + 1)]
         axes.step(
             [line[0], *line], shares, where="post", color=colour,
-            linestyle=scene.lines[cell.arm], linewidth=1.5,
+            linestyle=scene.looks[cell.arm].line, linewidth=1.5,
         )  # fmt: skip
         quantiles = section(cell.body, "quantiles", name)
         for key, share, marker in MARKERS:
@@ -104,7 +104,8 @@ def _cdf_legend(scene: Scene, cells: Sequence[Drawn]) -> list[Any]:
         colour = DOUBT_LINE if cell.doubtful else scene.colours[cell.arm]
         drawn = bool(cell.samples("ttft_s") or cell.samples("itl_s"))
         words = cell.arm if cell.verdict == "ok" else f"{cell.arm} ({cell.label})"
-        style = {"linestyle": scene.lines[cell.arm]} if drawn else {"linestyle": "", "marker": "x"}
+        line = scene.looks[cell.arm].line
+        style = {"linestyle": line} if drawn else {"linestyle": "", "marker": "x"}
         handles.append(Line2D([], [], color=colour, label=words, **style))  # type: ignore[arg-type]
     kept = {k for c in cells for n in ("ttft_s", "itl_s") for k in _known(c, n)}
     marks = [

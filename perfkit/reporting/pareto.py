@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from perfkit.reporting.curves import MARKER, Scale, by_lengths, chunks, grid, head_row, legend_of
+from perfkit.reporting.curves import (
+    MARKER,
+    Scale,
+    by_lengths,
+    chunks,
+    grid,
+    head_row,
+    legend_of,
+    marker_of,
+)
 from perfkit.reporting.drawing import DOUBT, FAINT, INK, canvas, legend_below, tidy
 from perfkit.reporting.holes import foot
-from perfkit.reporting.scene import tint
+from perfkit.reporting.looks import tint
 from perfkit.reporting.throughput import LOG_OVER
 
 if TYPE_CHECKING:
@@ -165,15 +174,15 @@ def _draw_row(row: Sequence[tuple[Axes, _Panel]], scene: Scene, share: float) ->
 def _draw_arms(axes: Axes, panel: _Panel, scene: Scene) -> None:
     for arm, front in panel.fronts.items():
         axes.plot(
-            *zip(*front, strict=True), color=scene.colours[arm], linestyle=scene.lines[arm],
+            *zip(*front, strict=True), color=scene.colours[arm], linestyle=scene.looks[arm].line,
             linewidth=1.2,
         )  # fmt: skip
     beaten_here = panel.beaten
     for at, place in panel.points.items():
         cell = panel.cells[at]
-        colour = scene.colours[cell.arm]
-        face = "white" if cell.doubtful else DOUBT if at in beaten_here else colour
-        axes.plot(*place, color=colour, **{**MARKER, "mfc": face})
+        look = scene.looks[cell.arm]
+        face = "white" if cell.doubtful else DOUBT if at in beaten_here else look.colour
+        axes.plot(*place, **marker_of(look, face))
 
 
 def _label(axes: Axes, panel: _Panel, scales: tuple[Scale, Scale], scene: Scene) -> None:

@@ -8,7 +8,8 @@ from perfkit.profiling.classes import CLASSES, kernel_class
 from perfkit.profiling.explain import IDLE, OUTSIDE, WALL
 from perfkit.profiling.phase_times import CPU, device_events
 from perfkit.reporting.drawing import FAINT, INK, blank, canvas, legend_below, tidy
-from perfkit.reporting.scene import PALETTE, set_scene
+from perfkit.reporting.looks import PALETTE
+from perfkit.reporting.scene import set_scene
 from perfkit.results.store import cells_of, section
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from perfkit.architectures import ARCHITECTURES
 from perfkit.cases import Case
 from perfkit.reporting.drawing import INK, blank, legend_below, tidy
-from perfkit.reporting.scene import LINES
+from perfkit.reporting.looks import LINES
 from perfkit.results.store import cells_of, section
 from perfkit.results.validity import machine_key
 from perfkit.roofline import decode_work, prefill_work

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from perfkit.reporting.looks import looks_of
 from perfkit.reporting.tables import date_of, machine_name
 from perfkit.results.record import DOUBTFUL
 from perfkit.results.store import cells_of, section, synthetic
@@ -12,9 +14,7 @@ from perfkit.results.store import cells_of, section, synthetic
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Okabe and Ito's colours, told apart by colour-blind readers; their yellow is lost on white.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#444444")
-LINES = ("-", "--", ":", "-.")
+    from perfkit.reporting.looks import Look
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,16 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Scene:
-    """What all pictures share: cells, arms in order with their look, and the words of titles."""
+    """What all pictures share: cells, arms in order with their looks, and the words of titles."""
 
     cells: tuple[Drawn, ...]
-    colours: Mapping[str, str]
-    lines: Mapping[str, str]
+    looks: Mapping[str, Look]
     about: str
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """The colour of each arm, in the order of arms."""
+        return {arm: look.colour for arm, look in self.looks.items()}
 
     @property
     def models(self) -> list[str]:
@@ -114,13 +118,7 @@ def set_scene(documents: Sequence[Mapping[str, Any]]) -> Scene:
         )
         for (case, machine, cell), base, tail in zip(cases, bases, tails, strict=True)
     )
-    looks = _looks(bases, tails)
-    return Scene(
-        cells,
-        {arm: colour for arm, (colour, _) in looks.items()},
-        {arm: line for arm, (_, line) in looks.items()},
-        _about(documents, variants[0], len(cells)),
-    )
+    return Scene(cells, looks_of(bases, tails), _about(documents, variants[0], len(cells)))
 
 
 def _latest(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -135,34 +133,6 @@ def _latest(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str,
     if len(names) == len(keys):
         return list(found.values())
     return [(f"{machine} ({key})", cell) for (key, _), (machine, cell) in found.items()]
-
-
-def _looks(bases: Sequence[str], tails: Sequence[tuple[str, ...]]) -> dict[str, tuple[str, str]]:
-    """Give a hue to each backend with its attention, a tint and a line style to each variant."""
-    hues, variants = sorted(set(bases)), sorted(set(tails))
-    levels = len(variants) * (1 + (len(hues) - 1) // len(PALETTE))
-    looks = {}
-    for base, tail in sorted(set(zip(bases, tails, strict=True))):
-        turn, hue = divmod(hues.index(base), len(PALETTE))
-        level = variants.index(tail) + turn * len(variants)
-        colour = tint(PALETTE[hue], _share(level, levels))
-        looks[" ".join((base, *tail))] = (colour, LINES[level % len(LINES)])
-    return looks
-
-
-def _share(level: int, levels: int) -> float:
-    """Return how far from its hue a level is: lighter and darker by turns, never near white."""
-    pairs = max(levels // 2, 1)
-    far = 0.35 if pairs == 1 else 0.55
-    away = far * ((level + 1) // 2) / pairs
-    return away if level % 2 else -away
-
-
-def tint(colour: str, share: float) -> str:
-    """Mix a colour with a share of white, or of black where the share is negative."""
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    end = 255 if share > 0 else 0
-    return "#" + "".join(f"{round(part + (end - part) * abs(share)):02X}" for part in parts)
 
 
 def _about(documents: Sequence[Mapping[str, Any]], precisions: Iterable[str], drawn: int) -> str:

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import altair as alt
 import pandas as pd
 import streamlit as st
 
-from perfkit.dashboard import charts, table, view
+from perfkit.dashboard import table, view
 from perfkit.dashboard.index import GENERATION, pairs_of
 from perfkit.reporting import ablation as report
+from perfkit.reporting import common_charts
+from perfkit.reporting.chart_rows import ablation_rows
+from perfkit.reporting.looks import looks
 from perfkit.results.ablation import FIGURES
 
 if TYPE_CHECKING:
+    from perfkit.reporting.chart_rows import Row
     from perfkit.results.ablation import Pair
 
 # The columns of changes in HEADERS are in the order of FIGURES.
 _HEADER = dict(zip(FIGURES, report.HEADERS[4:], strict=False))
+_ROW_PX = 20
 _WORDS = {**table.WORDS, "peak_allocated_bytes": "peak allocated memory"}
 
 
-def _drawn(pairs: list[Pair], figure: str) -> pd.DataFrame:
-    rows = []
-    for pair in pairs:
-        change = pair.changes.get(figure)
-        if change is not None:
-            low, high = (100 * end for end in change.interval or (change.value, change.value))
-            rows.append((report.about(pair.case), pair.case["attention"], 100 * change.value, low,
-                         high, change.runs))  # fmt: skip
-    made = pd.DataFrame(rows, columns=["pair", "attention", "change", "low", "high", "runs"])
-    return made.assign(pair=view.distinct(list(made["pair"]), " "))
+def _drawn(pairs: list[Pair], figure: str) -> list[Row]:
+    rows = ablation_rows(pairs, {figure: figure})
+    names = view.distinct([row["pair"] for row in rows], " ")
+    return [row | {"pair": name} for row, name in zip(rows, names, strict=True)]
 
 
 def _one_machine(pairs: list[Pair], names: dict[Any, Any]) -> list[Pair]:
@@ -68,11 +68,13 @@ def _page() -> None:
     rows = _drawn(mine, figure)
     left, right = st.columns(2)
     with left:
-        if rows.empty:
+        if not rows:
             st.info("No pair has this figure; the table says why.")
         else:
             title = f"{_WORDS[figure].split(' ms')[0]}: fused ÷ nofmha, less 1, in %"
-            view.show(charts.changes(rows, title), f"{title}, {len(rows)} pairs")
+            arms = looks(row["attention"] for row in rows)
+            chart = common_charts.changes(rows, title, arms).properties(height=alt.Step(_ROW_PX))
+            view.show(chart, f"{title}, {len(rows)} pairs")
             st.caption(
                 "Lines: 95 % interval over runs, none for a single run; cut where longer than the "
                 "chart. Names without what all pairs share."

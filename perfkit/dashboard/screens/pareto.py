@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from perfkit.dashboard import charts, table, view
-from perfkit.dashboard.fronts import BEATEN, FRONT, LATENCY, RATE, placed
+from perfkit.dashboard import table, view
+from perfkit.dashboard.fronts import LATENCY, RATE, placed, points_of
+from perfkit.reporting import common_charts
+from perfkit.reporting.chart_rows import BEATEN, FRONT
+from perfkit.reporting.looks import looks
+
+_HEIGHT_PX = 460  # of a chart with its axes and legend
 
 
 def _page() -> None:
@@ -20,17 +25,19 @@ def _page() -> None:
     name = st.selectbox("Model, lengths and machine", list(groups), key="pareto_group")
     rows = groups[name]
     view.say_synthetic(rows)
-    counts = rows["place"].value_counts()
+    counts = rows["state"].value_counts()
     left, right = st.columns([3, 2])
     with left:
-        told = f"{counts.get(FRONT, 0)} cells on the front, {counts.get(BEATEN, 0)} dominated"
-        view.show(charts.pareto(rows), f"output token/s over latency: {told}")
+        told = f"{counts.get(FRONT, 0)} cells on the front, {counts.get(BEATEN, 0)} beaten"
+        chart = common_charts.pareto(points_of(rows), looks(rows["arm"]))
+        chart = chart.properties(height=_HEIGHT_PX)
+        view.show(chart, f"output token/s over latency: {told}")
         st.caption(
-            f"{told}, by another that is no slower and gives no less. Grey and hollow: timed, but "
-            "no comparison accepts it. Numbers are batches. The newest run of each cell."
+            f"{told} (grey), by another that is no slower and gives no less. Hollow: timed, but no "
+            "comparison accepts it. Numbers are batches. The newest run of each cell."
         )
     with right:
-        view.numbers(rows[["arm", "batch", LATENCY, RATE, "place", "verdict", "file"]],
+        view.numbers(rows[["arm", "batch", LATENCY, RATE, "state", "verdict", "file"]],
                      "the numbers of the chart", most_px=500)  # fmt: skip
 
 

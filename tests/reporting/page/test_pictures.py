@@ -5,8 +5,8 @@ import re
 import pytest
 
 from perfkit.reporting.drawing import blank
+from perfkit.reporting.looks import PALETTE
 from perfkit.reporting.page.pictures import clipped, drawing, has_charts, short_named, svg_of
-from perfkit.reporting.scene import PALETTE
 from tests.reporting.documents import cell, document
 
 
