@@ -36,6 +36,12 @@ class Architecture:
         return attention + 3 * self.hidden * self.intermediate
 
     @property
+    def layer_matrix_rows(self) -> int:
+        """Rows of one layer's seven matrices: the outputs of each."""
+        attention = self.head_dim * (self.heads + 2 * self.kv_heads) + self.hidden
+        return attention + 2 * self.intermediate + self.hidden
+
+    @property
     def head_params(self) -> int:
         """Weights of the language-model head."""
         return self.vocab * self.hidden

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.errors import UsageError, in_one_line, unknown
+from perfkit.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +25,6 @@ BACKENDS: dict[str, str] = {
     "trtllm-engine": "perfkit.backends.trtllm_engine",
     "trtllm-pytorch": "perfkit.backends.trtllm_pytorch",
 }
-# Bytes of a weight, and of a key or value. fp8 is TensorRT-LLM's: its activations are bf16.
-PRECISIONS: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1}
 LOCAL = "local:"
 
 _ATTENTION = re.compile(r"nofmha|fmha(=[a-z0-9][a-z0-9-]*)?")
@@ -139,8 +138,12 @@ def wanted(case_id: str, patterns: Iterable[str]) -> bool:
 
 
 def reference_of(case: Case) -> Case:
-    """Return the arm that others are compared with: eager, fp32, scores materialised."""
-    return case.but(backend="torch-eager", precision="fp32", attention="nofmha", tp=1)
+    """Return the arm that others are compared with: eager, scores materialised, fp32.
+
+    Its weights are the case's own: of weight-only quantisation the quantised ones.
+    """
+    precision = PRECISIONS[case.precision].reference
+    return case.but(backend="torch-eager", precision=precision, attention="nofmha", tp=1)
 
 
 class Matrix(BaseModel):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfkit.cases import PRECISIONS
+from perfkit.precisions import PRECISIONS, SCALE_BYTES
 
 if TYPE_CHECKING:
     from perfkit.architectures import Architecture
     from perfkit.cases import Case
+    from perfkit.precisions import Precision
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ def prefill_work(case: Case, arch: Architecture) -> Work:
     logits is needed), attention at half for causal. Bytes: weights once, embedding rows as used,
     KV written.
     """
-    size = PRECISIONS[case.precision]
+    kind = PRECISIONS[case.precision]
     tokens = case.batch * case.prompt_len
     matrices = 2.0 * arch.layers * arch.layer_matrix_params * tokens
     head = 2.0 * arch.head_params * case.batch
     pairs = case.prompt_len * (case.prompt_len + 1) / 2
     attention = 4.0 * arch.layers * arch.heads * arch.head_dim * pairs * case.batch
-    moved = size * (_weights_read(arch) + tokens * arch.hidden) + kv_bytes(case, arch, tokens)
+    moved = _weights_read(arch, kind) + kind.other_bytes * tokens * arch.hidden
+    moved += kv_bytes(case, arch, tokens)
     return Work(matrices + head + attention, moved)
 
 
@@ -66,25 +68,35 @@ def decode_work(case: Case, arch: Architecture) -> Work:
     Each step reads every weight and the KV of all earlier tokens once, writes the KV of one token,
     and attends over its context, itself included.
     """
-    size = PRECISIONS[case.precision]
+    kind = PRECISIONS[case.precision]
     flops = moved = 0.0
     for step in range(1, case.new_tokens):
         context = case.prompt_len + step
         matrices = 2.0 * (arch.layers * arch.layer_matrix_params + arch.head_params)
         attention = 4.0 * arch.layers * arch.heads * arch.head_dim * context
         flops += case.batch * (matrices + attention)
-        moved += size * (_weights_read(arch) + case.batch * arch.hidden)
+        moved += _weights_read(arch, kind) + kind.other_bytes * case.batch * arch.hidden
         moved += kv_bytes(case, arch, case.batch * context)
     return Work(flops, moved)
 
 
 def kv_bytes(case: Case, arch: Architecture, tokens: int) -> int:
     """Bytes of keys and values of ``tokens`` tokens over all layers."""
-    return 2 * arch.layers * arch.kv_heads * arch.head_dim * PRECISIONS[case.precision] * tokens
+    size = PRECISIONS[case.precision].cache_bytes
+    return 2 * arch.layers * arch.kv_heads * arch.head_dim * size * tokens
 
 
-def _weights_read(arch: Architecture) -> int:
-    return arch.layers * arch.layer_matrix_params + arch.norm_params + arch.head_params
+def weights_bytes(arch: Architecture, kind: Precision) -> int:
+    """Bytes of all weights, with the scales of those that have any."""
+    embeddings = arch.head_params * (0 if arch.tied_embeddings else 1)
+    return _weights_read(arch, kind) + kind.other_bytes * embeddings
+
+
+def _weights_read(arch: Architecture, kind: Precision) -> int:
+    """Bytes of all weights but the embedding: what one step reads."""
+    scales = 0 if kind.weights is None else SCALE_BYTES * arch.layer_matrix_rows
+    matrices = kind.matrix_bytes * arch.layer_matrix_params + scales
+    return arch.layers * matrices + kind.other_bytes * (arch.norm_params + arch.head_params)
 
 
 def utilisation(work: float, seconds: float | None, ceiling: float | None) -> float | None:
@@ -121,17 +133,20 @@ def forecast(case: Case, arch: Architecture) -> Forecast:
     That moment is the feed-forward (gate, up, product and residuals) or, where scores are
     materialised, the softmax. Bytes a score: fp32 before and after it (8); bf16 the scores, then
     the same in fp32 (10); fp16, whose softmax converts as it reads, the scores, fp32 after it and
-    what it is rounded to (8). Activations of fp8 are bf16.
+    what it is rounded to (8). Weight-only quantisation widens one product's weights, at most gate
+    and up, before it multiplies a prompt.
     """
-    size = PRECISIONS[case.precision]
-    held = max(size, 2)
+    kind = PRECISIONS[case.precision]
+    held = kind.other_bytes
     tokens = case.batch * case.prompt_len
     feed_forward = held * tokens * (3 * arch.intermediate + 3 * arch.hidden)
-    per_score = {"fp32": 8, "fp16": 8}.get(case.precision, 10)
+    per_score = {"fp32": 8, "fp16": 8}.get(kind.compute, 10)
+    widened = 0 if kind.weights is None else held * 2 * arch.intermediate * arch.hidden
     scores = 0 if case.fused else per_score * case.batch * arch.heads * case.prompt_len**2
     logits = case.batch * arch.vocab * (held + 4)
     return Forecast(
-        weights_bytes=size * arch.params,
+        weights_bytes=weights_bytes(arch, kind),
         kv_bytes=kv_bytes(case, arch, case.batch * (case.prompt_len + case.new_tokens)),
-        activation_bytes=max(feed_forward, scores + held * tokens * 4 * arch.hidden) + logits,
+        activation_bytes=max(feed_forward + widened, scores + held * tokens * 4 * arch.hidden)
+        + logits,
     )

@@ -42,6 +42,21 @@ def test_one_decode_step_reads_the_streamed_weights_once() -> None:
     assert weights == pytest.approx(13.21e9, rel=1e-3)
 
 
+def test_quantised_layers_have_a_byte_a_weight_and_a_scale_a_row() -> None:
+    case = CASE.but(precision="bf16-int8")
+    matrices = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11_008)
+    scales = 4 * 32 * (5 * 4096 + 2 * 11_008)
+    read = matrices + scales + 2 * (65 * 4096 + 32_000 * 4096)
+    assert decode_work(case, SEVEN).bytes == read + 2 * 4096 + 129 * 524_288
+    predicted = forecast(case, SEVEN)
+    assert predicted.weights_bytes == read + 2 * 32_000 * 4096
+    whole = forecast(CASE, SEVEN)
+    assert predicted.kv_bytes == whole.kv_bytes
+    # Gate and up, widened to bf16 for the prompt.
+    assert predicted.activation_bytes - whole.activation_bytes == 2 * 2 * 4096 * 11_008
+    assert decode_work(case, SEVEN).flops == decode_work(CASE, SEVEN).flops
+
+
 def test_flops_by_hand_on_a_toy() -> None:
     toy = Architecture(
         hidden=4, intermediate=8, layers=1, heads=2, kv_heads=1, vocab=10, positions=64

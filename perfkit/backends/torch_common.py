@@ -8,6 +8,7 @@ from perfkit.architectures import ARCHITECTURES
 from perfkit.backends.engine import Loaded
 from perfkit.errors import unknown
 from perfkit.inputs import models
+from perfkit.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -27,11 +28,14 @@ def unsupported(case: Case, device: str) -> str | None:
         refused = _provider_refused(case, case.provider, device)
         if refused is not None:
             return refused
-    if case.precision == "fp8":
-        return "PyTorch's arms have no fp8: fp32, fp16 or bf16"
-    if device == "cpu" and case.precision == "fp16":
+    kind = PRECISIONS[case.precision]
+    if kind.products == "fp8":
+        return "PyTorch's arms multiply no fp8: bf16-fp8 has fp8 weights alone"
+    if kind.weights is not None and case.tp != 1:
+        return f"{case.precision} runs on one device, got tp {case.tp}"
+    if device == "cpu" and kind.compute == "fp16":
         return "fp16 on a CPU has no fast kernels (about 1,000 times slower than bf16): use bf16"
-    if device == "cuda" and case.precision == "bf16":
+    if device == "cuda" and kind.compute == "bf16":
         import torch
 
         capability = torch.cuda.get_device_capability()
@@ -82,8 +86,9 @@ def problems(case: Case) -> list[Problem]:
     lengths = [(case.prompt_len, case.prompt_len)]
     if case.new_tokens > 1:
         lengths.append((1, case.prompt_len + 1))
+    dtype = PRECISIONS[case.precision].compute
     return [
-        Problem(case.precision, q_len > 1, case.batch, arch.heads, arch.kv_heads, q_len, kv_len,
+        Problem(dtype, q_len > 1, case.batch, arch.heads, arch.kv_heads, q_len, kv_len,
                 arch.head_dim)
         for q_len, kv_len in lengths
     ]  # fmt: skip

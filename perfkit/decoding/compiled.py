@@ -35,7 +35,7 @@ def _around(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(B, S, hidden) -> rotated queries and keys, and values, (B, heads, S, D)."""
     batch, tokens, _ = h.shape
-    rows = linear(rms_norm(h, (shape.hidden,), layer.input_gain, shape.eps), layer.qkv)
+    rows = layer.qkv.times(rms_norm(h, (shape.hidden,), layer.input_gain, shape.eps))
     split = rows.view(batch, tokens, -1, shape.head_dim).transpose(1, 2)
     q, k, v = split.split((shape.heads, shape.kv_heads, shape.kv_heads), dim=1)
     return rotated(q, cos, sin), rotated(k, cos, sin), v
@@ -44,10 +44,10 @@ def _around(
 def _after(h: torch.Tensor, seen: torch.Tensor, layer: Layer, shape: Shape) -> torch.Tensor:
     """Add attention's output and the feed-forward's to the residual stream (B, S, hidden)."""
     batch, tokens, _ = h.shape
-    h = h + linear(seen.transpose(1, 2).reshape(batch, tokens, -1), layer.output)
-    both = linear(rms_norm(h, (shape.hidden,), layer.post_gain, shape.eps), layer.gate_up)
+    h = h + layer.output.times(seen.transpose(1, 2).reshape(batch, tokens, -1))
+    both = layer.gate_up.times(rms_norm(h, (shape.hidden,), layer.post_gain, shape.eps))
     gate, up = both.chunk(2, dim=-1)
-    return h + linear(silu(gate) * up, layer.down)
+    return h + layer.down.times(silu(gate) * up)
 
 
 class Compiled:

@@ -29,9 +29,16 @@ def tile(n: int, k: int, batch: int, element_bytes: int, *, dual: bool, cuda: bo
     """
     if not cuda:
         return Tile(64, 128, 4, splits=2 if k > n and batch > 1 else 1)
-    per = 2 if element_bytes > 2 else 1  # fp32: the same bytes, half the columns
     chosen = _one_row(n, k, dual=dual) if batch == 1 else _rows(n, k, padded(batch), dual=dual)
-    return Tile(chosen.rows, chosen.columns // per, chosen.warps, chosen.stages, chosen.splits)
+    rows, columns = chosen.rows, chosen.columns
+    # Measured for two bytes a weight; others have as many bytes a tile, which was not measured.
+    if element_bytes > 2:
+        columns //= 2
+    elif element_bytes == 1 and batch == 1:
+        rows *= 2
+    elif element_bytes == 1:
+        columns *= 2
+    return Tile(rows, columns, chosen.warps, chosen.stages, chosen.splits)
 
 
 def _one_row(n: int, k: int, *, dual: bool) -> Tile:

@@ -1,4 +1,4 @@
-"""The parts between products by our kernels; the same three functions as in ``plain``."""
+"""The parts between products by our kernels; the same functions as in ``plain``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from perfkit.decoding.weights import Matrix
 
 
 def power_of_two(n: int) -> int:
@@ -35,6 +37,20 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     block = min(2048, power_of_two(width))
     kernel: Any = prompt_kernel.silu_mul[(-(-width // block), rows)]
     kernel(gate_up, out, I=width, BI=block, num_warps=8)
+    return out
+
+
+def widened(matrix: Matrix, dtype: torch.dtype) -> torch.Tensor:
+    """Return a matrix's weights in ``dtype``, (out, in); themselves where they are of it."""
+    from perfkit.decoding import prompt_kernel
+
+    if matrix.scale is None:
+        return matrix.values
+    rows, columns = matrix.values.shape
+    out = torch.empty_like(matrix.values, dtype=dtype)
+    block = min(4096, power_of_two(columns))
+    kernel: Any = prompt_kernel.widen[(-(-columns // block), rows)]
+    kernel(matrix.values, matrix.scale, out, K=columns, BK=block, num_warps=8)
     return out
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from perfkit.decoding.cache import Cache
-    from perfkit.decoding.weights import Weights
+    from perfkit.decoding.weights import Matrix, Weights
 
     Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool], torch.Tensor]
 
@@ -26,6 +26,10 @@ class Parts(Protocol):
 
     def silu_mul(self, gate_up: torch.Tensor) -> torch.Tensor:
         """Return silu(gate) * up."""
+        ...
+
+    def widened(self, matrix: Matrix, dtype: torch.dtype) -> torch.Tensor:
+        """Return a matrix's weights in ``dtype``, (out, in); themselves where they are of it."""
         ...
 
     def rope_store(
@@ -71,15 +75,17 @@ def last_logits(
     for i, layer in enumerate(weights.layers):
         keys, values = cache.keys[i], cache.values[i]
         x = parts.rms_norm(h, layer.input_gain, shape.eps)
-        q = parts.rope_store(linear(x, layer.qkv), shape.heads, keys[:, :, start:end],
-                             values[:, :, start:end], cos, sin)  # fmt: skip
+        qkv = linear(x, parts.widened(layer.qkv, h.dtype))
+        q = parts.rope_store(qkv, shape.heads, keys[:, :, start:end], values[:, :, start:end],
+                             cos, sin)  # fmt: skip
         seen = attention(q, keys[:, :, :end], values[:, :, :end], tokens > 1)
         rows = seen.transpose(1, 2).reshape(batch, tokens, shape.heads * shape.head_dim)
         if i == len(weights.layers) - 1:
             rows = rows[:, -1:].contiguous()
             h = h.view(batch, tokens, shape.hidden)[:, -1].contiguous()
         # The residual is added where the product's sums still have all their digits.
-        h.addmm_(rows.view(-1, rows.shape[-1]), layer.output.t())
+        h.addmm_(rows.view(-1, rows.shape[-1]), parts.widened(layer.output, h.dtype).t())
         x = parts.rms_norm(h, layer.post_gain, shape.eps)
-        h.addmm_(parts.silu_mul(linear(x, layer.gate_up)), layer.down.t())
+        gate_up = linear(x, parts.widened(layer.gate_up, h.dtype))
+        h.addmm_(parts.silu_mul(gate_up), parts.widened(layer.down, h.dtype).t())
     return linear(parts.rms_norm(h, weights.gain, shape.eps), weights.head)

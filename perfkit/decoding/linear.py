@@ -10,6 +10,8 @@ from perfkit.decoding.elementwise import power_of_two
 if TYPE_CHECKING:
     import torch
 
+    from perfkit.decoding.weights import Matrix
+
 _BYTES = 16  # what a bulk prefetch is a multiple of
 
 
@@ -62,7 +64,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Product:
-    """One product of W (N or 2 N, K): see ``linear_kernel`` for what goes around it.
+    """One product of a matrix (N or 2 N, K): see ``linear_kernel`` for what goes around it.
 
     ``parts`` counts the parts of the stream's squares that this one reads, 0 where its rows ``x``
     come as they are; ``gain`` is the next norm's where the result is added to the stream. ``next``
@@ -70,7 +72,7 @@ class Product:
     """
 
     x: torch.Tensor
-    w: torch.Tensor
+    matrix: Matrix
     out: torch.Tensor
     stream: Stream
     tile: Tile
@@ -90,18 +92,22 @@ class Product:
         from perfkit.decoding import linear_kernel
 
         batch, n = self.out.shape
-        k, stream = self.w.shape[1], self.stream
-        gain = self.w if self.gain is None else self.gain
-        tensors = (self.x, self.w, self.out, stream.squares, stream.h, gain)
+        w, scale, stream = self.matrix.values, self.matrix.scale, self.stream
+        k = w.shape[1]
+        # What a kernel does not read is given something that it could.
+        gain = self.x if self.gain is None else self.gain
+        scales = stream.squares if scale is None else scale
+        tensors = (self.x, w, scales, self.out, stream.squares, stream.h, gain)
         settings: dict[str, Any] = {
             "N": n, "K": k, "BN": self.tile.rows, "BK": min(self.tile.columns, power_of_two(k)),
             "PARTS": self.parts, "PARTS_P": power_of_two(max(1, self.parts)),
             "SCALED": self.parts > 0, "DUAL": self.dual, "ADD": self.gain is not None,
+            "QUANTISED": scale is not None,
             "num_warps": self.tile.warps,
         }  # fmt: skip
         kernel: Any
         if batch == 1:
-            then = self.next or Ahead(self.w, 0, 0)
+            then = self.next or Ahead(w, 0, 0)
             kernel = linear_kernel.gemv_rows[(self.tiles,)]
             kernel(*tensors, then.at, self.eps, AHEAD=then.size,
                    LAST=min(then.programs, self.tiles), **settings)  # fmt: skip
@@ -109,7 +115,7 @@ class Product:
             kernel = linear_kernel.gemm_rows[(self.tiles * self.tile.splits,)]
             kernel(*tensors, stream.sums, stream.arrived, self.eps, M=batch,
                    MP=stream.squares.shape[1], STAGES=self.tile.stages, SPLITS=self.tile.splits,
-                   WIDEN=not self.w.is_cuda, **settings)  # fmt: skip
+                   WIDEN=not w.is_cuda, **settings)  # fmt: skip
 
 
 def padded(batch: int) -> int:

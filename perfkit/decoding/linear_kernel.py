@@ -2,7 +2,8 @@
 
 W is (N, K), row major. Where SCALED, the rows are a residual stream that RMSNorm has still to scale:
 they come times its gain, and ``squares`` holds what their squares add up to, in PARTS parts. Where
-DUAL, W holds N gate rows, then N up rows, and the result is silu(gate) * up. Where ADD, the result is
+DUAL, W holds N gate rows, then N up rows, and the result is silu(gate) * up. Where QUANTISED, W is
+int8 or fp8, and each of its rows has a scale. Where ADD, the result is
 added to the residual stream ``h`` (fp32), and what the next product needs of it is left: ``out`` gets
 h times the next norm's gain, ``squares`` a part from each tile. All sums have a fixed order.
 
@@ -62,10 +63,11 @@ def _silu(x):
 
 
 @triton.jit
-def gemv_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, next_ptr, eps,
+def gemv_rows(x_ptr, w_ptr, scale_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, next_ptr, eps,
               N: tl.constexpr, K: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
               PARTS: tl.constexpr, PARTS_P: tl.constexpr, SCALED: tl.constexpr, DUAL: tl.constexpr,
-              ADD: tl.constexpr, AHEAD: tl.constexpr, LAST: tl.constexpr):  # fmt: skip
+              ADD: tl.constexpr, QUANTISED: tl.constexpr, AHEAD: tl.constexpr,
+              LAST: tl.constexpr):  # fmt: skip
     # One row: multiplied on the ordinary units, the next tile of W loaded before this one is used.
     pid = tl.program_id(0)
     n = pid * BN + tl.arange(0, BN)
@@ -94,6 +96,8 @@ def gemv_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, next_ptr, eps
         if DUAL:
             other += now_up.to(tl.float32) * x[None, :]
     y = tl.sum(acc, 1)
+    if QUANTISED:
+        y = y * tl.load(scale_ptr + n, mask=n < N, other=0.0)
     if SCALED:
         p = tl.arange(0, PARTS_P)
         total = tl.sum(tl.load(squares_ptr + p, mask=p < PARTS, other=0.0), 0)
@@ -101,6 +105,8 @@ def gemv_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, next_ptr, eps
         y = y * scale
     if DUAL:
         up = tl.sum(other, 1)
+        if QUANTISED:
+            up = up * tl.load(scale_ptr + N + n, mask=n < N, other=0.0)
         if SCALED:
             up = up * scale
         y = _silu(y) * up
@@ -124,11 +130,11 @@ def _dot(a, b, acc, WIDEN: tl.constexpr):
 
 
 @triton.jit
-def gemm_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, sums_ptr, arrived, eps,
+def gemm_rows(x_ptr, w_ptr, scale_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, sums_ptr, arrived, eps,
               M: tl.constexpr, MP: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
               BN: tl.constexpr, BK: tl.constexpr, STAGES: tl.constexpr, SPLITS: tl.constexpr,
               PARTS: tl.constexpr, PARTS_P: tl.constexpr, SCALED: tl.constexpr, DUAL: tl.constexpr,
-              ADD: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
+              ADD: tl.constexpr, QUANTISED: tl.constexpr, WIDEN: tl.constexpr):  # fmt: skip
     # M rows of x, up to MP, on the matrix units: W's rows are the long side, x's the short one.
     # SPLITS programs share the columns of a tile; the last to arrive adds their sums up, in order.
     tile = tl.program_id(0) // SPLITS
@@ -147,13 +153,13 @@ def gemm_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, sums_ptr, arr
             x = tl.load(x_at + start, mask=(m < M)[None, :], other=0.0)
         else:
             x = tl.load(x_at + start, mask=(m < M)[None, :] & (start + k < K)[:, None], other=0.0)
-        acc = _dot(w, x, acc, WIDEN)
+        acc = _dot(w.to(x.dtype), x, acc, WIDEN)
         if DUAL:
             u = _tile(at + N * K + start, n, start + k, N, K, N % BN == 0 and K % BK == 0)
-            other = _dot(u, x, other, WIDEN)
+            other = _dot(u.to(x.dtype), x, other, WIDEN)
     if SPLITS == 1:
-        _end(acc, other, tile, n, m, out_ptr, squares_ptr, h_ptr, gain_ptr, eps, M, MP, N, K, PARTS,
-             PARTS_P, SCALED, DUAL, ADD)  # fmt: skip
+        _end(acc, other, tile, n, m, scale_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, eps, M, MP, N,
+             K, PARTS, PARTS_P, SCALED, DUAL, ADD, QUANTISED)  # fmt: skip
     else:
         SIZE: tl.constexpr = BN * MP
         place = tl.arange(0, BN)[:, None] * MP + m[None, :]
@@ -170,14 +176,19 @@ def gemm_rows(x_ptr, w_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, sums_ptr, arr
                 acc += tl.load(sums + i * SIZE + place, cache_modifier=".cg")
                 if DUAL:
                     other += tl.load(sums + (SPLITS + i) * SIZE + place, cache_modifier=".cg")
-            _end(acc, other, tile, n, m, out_ptr, squares_ptr, h_ptr, gain_ptr, eps, M, MP, N, K,
-                 PARTS, PARTS_P, SCALED, DUAL, ADD)  # fmt: skip
+            _end(acc, other, tile, n, m, scale_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, eps, M, MP,
+                 N, K, PARTS, PARTS_P, SCALED, DUAL, ADD, QUANTISED)  # fmt: skip
 
 
 @triton.jit
-def _end(acc, other, tile, n, m, out_ptr, squares_ptr, h_ptr, gain_ptr, eps,
+def _end(acc, other, tile, n, m, scale_ptr, out_ptr, squares_ptr, h_ptr, gain_ptr, eps,
          M: tl.constexpr, MP: tl.constexpr, N: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr,
-         PARTS_P: tl.constexpr, SCALED: tl.constexpr, DUAL: tl.constexpr, ADD: tl.constexpr):  # fmt: skip
+         PARTS_P: tl.constexpr, SCALED: tl.constexpr, DUAL: tl.constexpr, ADD: tl.constexpr,
+         QUANTISED: tl.constexpr):  # fmt: skip
+    if QUANTISED:
+        acc = acc * tl.load(scale_ptr + n, mask=n < N, other=0.0)[:, None]
+        if DUAL:
+            other = other * tl.load(scale_ptr + N + n, mask=n < N, other=0.0)[:, None]
     if SCALED:
         p = tl.arange(0, PARTS_P)
         parts = tl.load(squares_ptr + p[:, None] * MP + m[None, :], mask=(p < PARTS)[:, None],

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
+
+if TYPE_CHECKING:
+    from perfkit.decoding.weights import Matrix
 
 
 def rms_norm(x: torch.Tensor, gain: torch.Tensor, eps: float) -> torch.Tensor:
@@ -14,6 +19,13 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     """(R, 2 I) of gate, then up -> (R, I) of silu(gate) * up."""
     gate, up = gate_up.chunk(2, dim=-1)
     return torch.nn.functional.silu(gate) * up
+
+
+def widened(matrix: Matrix, dtype: torch.dtype) -> torch.Tensor:
+    """Return a matrix's weights in ``dtype``, (out, in); themselves where they are of it."""
+    if matrix.scale is None:
+        return matrix.values
+    return (matrix.values.float() * matrix.scale[:, None]).to(dtype)
 
 
 def rope_store(

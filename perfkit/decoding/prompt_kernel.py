@@ -1,4 +1,6 @@
-"""What stands between the products of a prompt, in Triton: RMSNorm, rope with the cache, silu * up.
+"""What stands between the products of a prompt, in Triton.
+
+RMSNorm, rope with the cache, silu * up, and int8 or fp8 weights widened.
 
 Import it lazily: a kernel's names are globals. The caller is ``perfkit.decoding.elementwise``.
 """
@@ -60,3 +62,12 @@ def silu_mul(gate_up_ptr, out_ptr, I: tl.constexpr, BI: tl.constexpr):
     up = tl.load(gate_up_ptr + row * (2 * I) + I + i, mask=i < I, other=0.0).to(tl.float32)
     tl.store(out_ptr + row * I + i, (gate / (1.0 + tl.exp(-gate)) * up).to(out_ptr.dtype.element_ty),
              mask=i < I)  # fmt: skip
+
+
+@triton.jit
+def widen(w_ptr, scale_ptr, out_ptr, K: tl.constexpr, BK: tl.constexpr):
+    row = tl.program_id(1).to(tl.int64)
+    k = tl.program_id(0) * BK + tl.arange(0, BK)
+    w = tl.load(w_ptr + row * K + k, mask=k < K, other=0.0).to(tl.float32)
+    tl.store(out_ptr + row * K + k, (w * tl.load(scale_ptr + row)).to(out_ptr.dtype.element_ty),
+             mask=k < K)  # fmt: skip

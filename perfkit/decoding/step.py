@@ -9,6 +9,7 @@ import torch
 from perfkit.decoding import cuts
 from perfkit.decoding.elementwise import power_of_two
 from perfkit.decoding.linear import Ahead, Product, Stream, Tile, ahead, padded, room
+from perfkit.decoding.weights import Matrix
 
 if TYPE_CHECKING:
     from perfkit.decoding.cache import Cache
@@ -70,8 +71,9 @@ class Step:
         self._arrived = made(pairs, of=torch.int32)
         self._layers = [self._layer(i) for i in range(len(weights.layers))]
         self._head = self._product(
-            self._stream.x, weights.head, self.logits, parts=self._added(shape.intermediate),
-            then=ahead(weights.layers[0].qkv, _AHEAD_OF_STEP, 512),
+            self._stream.x, Matrix(weights.head), self.logits,
+            parts=self._added(shape.intermediate),
+            then=ahead(weights.layers[0].qkv.values, _AHEAD_OF_STEP, 512),
         )  # fmt: skip
 
     @property
@@ -126,20 +128,19 @@ class Step:
         stream.squares.zero_()
         stream.squares[0, : len(rows)] = rows.square().sum(dim=-1)
 
-    def _tile(self, n: int, k: int, *, dual: bool = False) -> Tile:
-        head = self._weights.head
+    def _tile(self, n: int, k: int, values: torch.Tensor, *, dual: bool = False) -> Tile:
         batch = self.positions.shape[0]
-        return cuts.tile(n, k, batch, head.element_size(), dual=dual, cuda=head.is_cuda)
+        return cuts.tile(n, k, batch, values.element_size(), dual=dual, cuda=values.is_cuda)
 
     def _added(self, k: int) -> int:
         """Return how many parts the squares have after a product of ``k`` columns was added."""
         hidden = self._weights.shape.hidden
-        return -(-hidden // self._tile(hidden, k).rows)
+        return -(-hidden // self._tile(hidden, k, self._weights.layers[0].down.values).rows)
 
     def _product(
         self,
         x: torch.Tensor,
-        w: torch.Tensor,
+        matrix: Matrix,
         out: torch.Tensor,
         *,
         parts: int = 0,
@@ -147,20 +148,20 @@ class Step:
         dual: bool = False,
         then: Ahead | None = None,
     ) -> Product:
-        n, k = out.shape[1], w.shape[1]
-        cut = self._tile(n, k, dual=dual)
+        n, k = out.shape[1], matrix.values.shape[1]
+        cut = self._tile(n, k, matrix.values, dual=dual)
         eps = self._weights.shape.eps
-        return Product(x, w, out, self._stream, cut, eps, parts, dual, gain, then)
+        return Product(x, matrix, out, self._stream, cut, eps, parts, dual, gain, then)
 
     def _layer(self, i: int) -> tuple[Product, Product, Product, Product]:
         weights, stream, shape = self._weights, self._stream, self._weights.shape
         layer, after = weights.layers[i], _after(weights, i)
         gain = weights.gain if after is None else after.input_gain
-        first = weights.head if after is None else after.qkv
+        first = Matrix(weights.head) if after is None else after.qkv
         queries = shape.heads * shape.head_dim
 
-        def soon(weight: torch.Tensor) -> Ahead | None:
-            return ahead(weight, _AHEAD, 256)
+        def soon(matrix: Matrix) -> Ahead | None:
+            return ahead(matrix.values, _AHEAD, 256)
 
         return (
             self._product(stream.x, layer.qkv, self._qkv, parts=self._added(shape.intermediate),
@@ -191,13 +192,19 @@ class Step:
     def _room(self, batch: int) -> tuple[int, int]:
         """Return the floats and counters in which the programs of any product's tile meet."""
         shape = self._weights.shape
+        layer = self._weights.layers[0]
         queries = shape.heads * shape.head_dim
         sizes = [
-            (shape.qkv, shape.hidden, False), (shape.hidden, queries, False),
-            (shape.intermediate, shape.hidden, True), (shape.hidden, shape.intermediate, False),
-            (shape.vocab, shape.hidden, False),
-        ]  # fmt: skip
-        rooms = [room(self._tile(n, k, dual=dual), n, batch) for n, k, dual in sizes]
+            (shape.qkv, shape.hidden, layer.qkv, False),
+            (shape.hidden, queries, layer.output, False),
+            (shape.intermediate, shape.hidden, layer.gate_up, True),
+            (shape.hidden, shape.intermediate, layer.down, False),
+            (shape.vocab, shape.hidden, Matrix(self._weights.head), False),
+        ]
+        rooms = [
+            room(self._tile(n, k, matrix.values, dual=dual), n, batch)
+            for n, k, matrix, dual in sizes
+        ]
         return max(floats for floats, _ in rooms), max(counters for _, counters in rooms)
 
 

@@ -33,18 +33,33 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """Weights (out, in), row major; int8 and fp8 ones have a ``scale`` (out,) in fp32."""
+
+    values: torch.Tensor
+    scale: torch.Tensor | None = None
+
+    def times(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, in) -> (…, out), computed in the type of ``x``."""
+        from torch.nn.functional import linear
+
+        y = linear(x, self.values.to(x.dtype))
+        return y if self.scale is None else y * self.scale.to(x.dtype)
+
+
+@dataclass(frozen=True)
 class Layer:
-    """One layer: gains (hidden,); qkv, output, gate_up and down are (out, in), row major.
+    """One layer: gains (hidden,), and its fused matrices.
 
     ``qkv`` holds the rows of queries, keys and values, ``gate_up`` those of gate, then up.
     """
 
     input_gain: torch.Tensor
-    qkv: torch.Tensor
-    output: torch.Tensor
+    qkv: Matrix
+    output: Matrix
     post_gain: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
+    gate_up: Matrix
+    down: Matrix
 
 
 @dataclass(frozen=True)
@@ -95,37 +110,42 @@ def _layer(layer: Any) -> Layer:
     return Layer(
         input_gain=layer.input_layernorm.weight.detach(),
         qkv=_joined((attention.q_proj, attention.k_proj, attention.v_proj)),
-        output=attention.o_proj.weight.detach(),
+        output=_joined((attention.o_proj,)),
         post_gain=layer.post_attention_layernorm.weight.detach(),
         gate_up=_joined((mlp.gate_proj, mlp.up_proj)),
-        down=mlp.down_proj.weight.detach(),
+        down=_joined((mlp.down_proj,)),
     )
 
 
-def _joined(linears: Sequence[Any]) -> torch.Tensor:
-    """Return these weights as one (sum of rows, in) tensor, which they are made views of."""
+def _joined(linears: Sequence[Any]) -> Matrix:
+    """Return the weights of these layers as one matrix, which they are made views of."""
+    scaled = hasattr(linears[0], "scale")
+    return Matrix(_fused(linears, "weight"), _fused(linears, "scale") if scaled else None)
+
+
+def _fused(linears: Sequence[Any], name: str) -> torch.Tensor:
+    """Return these parameters one after the other, as one tensor that they are made views of."""
     import torch
 
-    weights = [linear.weight.detach() for linear in linears]
-    rows = [weight.shape[0] for weight in weights]
-    first = weights[0]
-    size = (sum(rows), first.shape[1])
-    if _adjacent(weights):
-        found: torch.Tensor = first.as_strided(size, first.stride())
+    parts = [getattr(linear, name).detach() for linear in linears]
+    rows = [part.shape[0] for part in parts]
+    first = parts[0]
+    if _adjacent(parts):
+        found: torch.Tensor = first.as_strided((sum(rows), *first.shape[1:]), first.stride())
         return found
-    whole: torch.Tensor = torch.cat(weights)
+    whole: torch.Tensor = torch.cat(parts)
     for linear, part in zip(linears, whole.split(rows), strict=True):
-        linear.weight = torch.nn.Parameter(part, requires_grad=False)
+        setattr(linear, name, torch.nn.Parameter(part, requires_grad=False))
     return whole
 
 
-def _adjacent(weights: Sequence[torch.Tensor]) -> bool:
+def _adjacent(parts: Sequence[torch.Tensor]) -> bool:
     """Whether each begins where the one before ends, in one storage."""
     return all(
         a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
         and a.is_contiguous()
         and b.storage_offset() == a.storage_offset() + a.numel()
-        for a, b in itertools.pairwise(weights)
+        for a, b in itertools.pairwise(parts)
     )
 
 

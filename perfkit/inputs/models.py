@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perfkit.architectures import ARCHITECTURES, Architecture
 from perfkit.cases import LOCAL
 from perfkit.errors import UsageError, unknown
+from perfkit.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,18 +90,24 @@ def build(source: ModelSource, precision: str, device: str) -> LlamaForCausalLM:
     """Make the model on ``device`` in ``precision``, ready to infer, weights frozen.
 
     Random weights are drawn in fp32 and rounded to bf16 first, so that every precision holds the
-    same values (fp16 rounds only those below 2**-14). Raises OSError for unreadable checkpoints.
+    same values (fp16 rounds only those below 2**-14); weight-only quantisation is of the weights
+    in bf16, whatever computes. Raises OSError for unreadable checkpoints.
     """
     import torch
 
+    kind = PRECISIONS[precision]
     if source.path is not None:
-        model = _read(source.path, precision)
-        torch.nn.Module.to(model, device)
-        return _frozen(model)
-    model = _materialised(_empty(_config(source), precision), device)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            _draw(name, weight, source.seed)
+        model = _read(source.path, kind.compute)
+    else:
+        model = _materialised(_empty(_config(source), kind.compute), device)
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                _draw(name, weight, source.seed)
+    if kind.weights is not None:
+        from perfkit.inputs.weight_only import quantise
+
+        quantise(model, kind.weights)
+    torch.nn.Module.to(model, device)
     return _frozen(model)
 
 

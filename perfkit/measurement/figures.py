@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit import metrics
 from perfkit.machine.telemetry import THROTTLE_BITS, throttle_names
+from perfkit.precisions import PRECISIONS
 from perfkit.results.record import doubt
 from perfkit.roofline import phase_utilisation
 
@@ -93,14 +94,15 @@ def _utilisation(
         why = "not measured" if ceilings is None else f"INVALID: {'; '.join(ceilings.reasons)}"
         absent["mfu"] = absent["mbu"] = f"ceilings {why}"
         return {"mfu": None, "mbu": None}
-    gemm = ceilings.gemm_flop_per_s.get(case.precision)
+    products = PRECISIONS[case.precision].products
+    gemm = ceilings.gemm_flop_per_s.get(products)
     details["ceilings"] = {
         "gemm_flop_per_s": gemm,
         "copy_bytes_per_s": ceilings.copy_bytes_per_s,
         "read_bytes_per_s": ceilings.read_bytes_per_s,
     }
     if gemm is None:
-        absent["mfu"] = f"no GEMM ceiling for {case.precision}"
+        absent["mfu"] = f"no GEMM ceiling for {products}"
     if case.new_tokens == 1:
         absent["mbu"] = "no decode at one new token"
     times = (row["ttft_s"], row["e2e_s"])

@@ -12,6 +12,7 @@ from perfkit.inputs.prompts import PromptSet, read
 from perfkit.machine import ceilings, telemetry
 from perfkit.measurement.reference import References
 from perfkit.measurement.slot import Slot
+from perfkit.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,8 @@ def open_lab(
 
 def ceilings_needed(plan: Sequence[Case]) -> tuple[str, ...]:
     """Return the precisions whose GEMM ceiling the plan's cells are held against; none for fp8."""
-    return tuple(dict.fromkeys(case.precision for case in plan if case.precision != "fp8"))
+    needed = dict.fromkeys(PRECISIONS[case.precision].products for case in plan)
+    return tuple(name for name in needed if name != "fp8")
 
 
 def close_lab(lab: Lab) -> None:

@@ -60,7 +60,7 @@ def pareto(
     words = base.transform_filter(front).mark_text(
         align="right", dx=-7, dy=-7, fontSize=10, color=GREY
     ).encode(text="batch:Q")  # fmt: skip
-    return alt.layer(line, beaten, doubtful, best, words)
+    return alt.LayerChart(layer=[line, beaten, doubtful, best, words])
 
 
 def changes(
@@ -90,7 +90,7 @@ def changes(
         x="change (%):Q", shape=shape
     )
     none = alt.Chart(data([{}])).mark_rule(color=GREY).encode(x=alt.datum(0))
-    return alt.layer(none, spans, points)
+    return alt.LayerChart(layer=[none, spans, points])
 
 
 def encodings(

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from perfkit.architectures import ARCHITECTURES
 from perfkit.cases import Case
+from perfkit.precisions import PRECISIONS
 from perfkit.reporting.drawing import INK, blank, legend_below, tidy
 from perfkit.reporting.looks import LINES
 from perfkit.results.store import cells_of, section
@@ -75,8 +76,8 @@ def points(cells: Iterable[Drawn], *, on_gpu: bool) -> list[Point]:
             phases.append(("decode", decode_work(case, arch), e2e - ttft))
         devices = case.tp if on_gpu else 1
         made += [
-            Point(cell.arm, case.id, phase, case.precision, work.flops / work.bytes,
-                  work.flops / devices / seconds, cell.verdict)
+            Point(cell.arm, case.id, phase, PRECISIONS[case.precision].products,
+                  work.flops / work.bytes, work.flops / devices / seconds, cell.verdict)
             for phase, work, seconds in phases if seconds > 0
         ]  # fmt: skip
     return made
@@ -91,7 +92,8 @@ def roofs(documents: Sequence[Document]) -> list[Roof]:
         shared = section(document, "perfkit", "ceilings")
         valid = shared.get("verdict") == "ok"
         for cell in cells_of(document).values():
-            precision = str(section(cell, "case").get("precision"))
+            named = str(section(cell, "case").get("precision"))
+            precision = PRECISIONS[named].products if named in PRECISIONS else named
             mine = section(cell, "ceilings")
             flops = mine.get("gemm_flop_per_s")
             if flops is None and valid:

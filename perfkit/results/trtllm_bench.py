@@ -11,8 +11,9 @@ import re
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from perfkit.cases import LOCAL, PRECISIONS, make_case
+from perfkit.cases import LOCAL, make_case
 from perfkit.errors import UsageError
+from perfkit.precisions import PRECISIONS
 from perfkit.results.agreement import unchecked
 from perfkit.results.record import SCHEMA, Result
 from perfkit.results.trtllm_report import positive

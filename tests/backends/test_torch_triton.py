@@ -72,7 +72,8 @@ def test_the_notes_name_the_fallback() -> None:
         ("llama-tiny/bf16/nofmha/b1/p5/n2", "fused attention of its own alone: for nofmha use"),
         ("llama-tiny/bf16/fmha=math/b1/p5/n2", "for fmha=math use torch-eager"),
         ("llama-tiny/bf16/fmha/b33/p5/n2", "up to 32 rows, got batch 33"),
-        ("llama-tiny/fp8/fmha/b1/p5/n2", "no fp8"),
+        ("llama-tiny/fp8/fmha/b1/p5/n2", "bf16-fp8 has fp8 weights alone"),
+        ("llama-tiny/bf16-int8/fmha=math/b1/p5/n2", "for fmha=math use torch-eager"),
         ("llama-tiny/fp16/fmha/b1/p5/n2", "use bf16"),
     ],
 )

@@ -120,7 +120,7 @@ def test_pareto_and_ablation_show_numbers_beside_their_charts(tmp_path: Path, op
     folder = room(tmp_path / "r")
     app = opened(folder, "pareto")
     (table,) = frames(app)
-    assert set(table["state"]) >= {"on the front", "not comparable"}
+    assert set(table["state"]) >= {"on the front", "unstable"}
     assert len(app.get("vega_lite_chart")) == 1
     app.switch_page("screens/ablation.py").run()
     app.selectbox("ablation_figure").select("output_tokens_per_s").run()

@@ -15,9 +15,11 @@ from typing import Any
 from tests.triton_process import answer
 
 TENSORS = dict.fromkeys(("x_ptr", "w_ptr", "out_ptr", "gain_ptr"), "*bf16")
-TENSORS |= {"squares_ptr": "*fp32", "h_ptr": "*fp32", "eps": "fp32"}
+TENSORS |= {"scale_ptr": "*fp32", "squares_ptr": "*fp32", "h_ptr": "*fp32", "eps": "fp32"}
 MEETING = {"sums_ptr": "*fp32", "arrived": "*i32"}
 SCALED = {"PARTS": 2048, "PARTS_P": 2048, "SCALED": True, "DUAL": False, "ADD": False}
+# How weights are kept: Triton's name of the type, and its bytes.
+KINDS = {"bf16": ("*bf16", 2), "int8": ("*i8", 1), "fp8": ("*fp8e4nv", 1)}
 AHEAD = {"AHEAD": 16384, "LAST": 256}
 # LLaMA-2-7B's products: N, K and what is fused into each.
 PRODUCTS: dict[str, tuple[int, int, dict[str, Any]]] = {
@@ -26,10 +28,11 @@ PRODUCTS: dict[str, tuple[int, int, dict[str, Any]]] = {
     "gate_up": (11008, 4096, SCALED | {"DUAL": True}),
     "down": (4096, 11008, SCALED | {"SCALED": False, "PARTS": 0, "PARTS_P": 1, "ADD": True}),
 }
+KEPT = [*((name, "bf16") for name in PRODUCTS), ("gate_up", "int8"), ("down", "fp8")]
 
 
 def builds() -> dict[str, dict[str, Any]]:
-    """Return what stands in each kernel's code, by name, such as ``gemv qkv``."""
+    """Return what stands in each kernel's code, by name, such as ``gemv qkv bf16``."""
     found: dict[str, dict[str, Any]] = answer("tests.decoding.compiler", interpret=False)
     return found
 
@@ -72,17 +75,21 @@ def _products() -> dict[str, dict[str, Any]]:
     from perfkit.decoding.linear_kernel import gemm_rows, gemv_rows
 
     found = {}
-    one = TENSORS | {"next_ptr": "*bf16"}
-    for name, (n, k, fused) in PRODUCTS.items():
-        cut = tile(n, k, 1, 2, dual=fused["DUAL"])
-        constants = fused | {"N": n, "K": k, "BN": cut.rows, "BK": cut.columns}
-        found[f"gemv {name}"] = compiled(gemv_rows, one, constants | AHEAD, cut.warps)
-        cut = tile(n, k, 8, 2, dual=fused["DUAL"])
+    for name, kept in KEPT:
+        (n, k, fused), (pointer, size) = PRODUCTS[name], KINDS[kept]
+        tensors = TENSORS | {"w_ptr": pointer}
+        cut = tile(n, k, 1, size, dual=fused["DUAL"])
+        constants = fused | {"N": n, "K": k, "BN": cut.rows, "BK": cut.columns,
+                             "QUANTISED": kept != "bf16"}  # fmt: skip
+        one = tensors | {"next_ptr": pointer}
+        found[f"gemv {name} {kept}"] = compiled(gemv_rows, one, constants | AHEAD, cut.warps)
+        cut = tile(n, k, 8, size, dual=fused["DUAL"])
         if fused["SCALED"]:
             constants |= {"PARTS": 64, "PARTS_P": 64}
         constants |= {"M": 8, "MP": 16, "BN": cut.rows, "BK": cut.columns, "STAGES": cut.stages,
                       "SPLITS": cut.splits, "WIDEN": False}  # fmt: skip
-        found[f"gemm {name}"] = compiled(gemm_rows, TENSORS | MEETING, constants, cut.warps)
+        several = tensors | MEETING
+        found[f"gemm {name} {kept}"] = compiled(gemm_rows, several, constants, cut.warps)
     return found
 
 
@@ -110,11 +117,13 @@ def _others() -> dict[str, dict[str, Any]]:
     rope = dict.fromkeys(("qkv_ptr", "q_ptr", "k_ptr", "v_ptr"), "*bf16")
     rope |= {"cos_ptr": "*fp32", "sin_ptr": "*fp32", "tokens": "i32", "length": "i32"}
     heads = {"H": 32, "HP": 32, "KV": 32, "KVP": 32, "D": 128, "DP": 64}
+    widen = {"w_ptr": "*i8", "scale_ptr": "*fp32", "out_ptr": "*bf16"}
     gate = dict.fromkeys(("gate_up_ptr", "out_ptr"), "*bf16")
     return {
         "argmax_feed": compiled(argmax_feed, token, token_constants, 16),
         "rms_norm_rows": compiled(prompt_kernel.rms_norm_rows, norm, {"K": 4096, "KP": 4096}, 8),
         "rope_store": compiled(prompt_kernel.rope_store, rope, heads, 4),
+        "widen": compiled(prompt_kernel.widen, widen, {"K": 4096, "BK": 4096}, 8),
         "silu_mul": compiled(prompt_kernel.silu_mul, gate, {"I": 11008, "BI": 2048}, 8),
     }
 

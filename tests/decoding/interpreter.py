@@ -22,7 +22,7 @@ def _compute(text: str) -> dict[str, Any]:
     import torch
 
     from perfkit.backends import torch_eager, torch_triton
-    from perfkit.cases import Case
+    from perfkit.cases import Case, reference_of
     from tests.decoding.small import source
 
     case = Case.parse(text)
@@ -30,7 +30,7 @@ def _compute(text: str) -> dict[str, Any]:
     vocab = source(case.model).arch.vocab
     ids = torch.randint(0, vocab, (case.batch, case.prompt_len), generator=made)
     forced = torch.randint(0, vocab, (case.batch, case.new_tokens - 1), generator=made)
-    exact_case = case.but(backend="torch-eager", precision="fp32", attention="nofmha")
+    exact_case = reference_of(case)
     exact = torch_eager.build(torch_eager.load(exact_case, source(case.model), "cpu"), exact_case)
     loaded = torch_triton.load(case, source(case.model), "cpu")
     ours = torch_triton.build(loaded, case, interpreted=True)

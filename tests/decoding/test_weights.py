@@ -17,10 +17,10 @@ def test_the_models_own_weights_become_views_of_the_fused_ones() -> None:
              model.model.layers[0].mlp.up_proj.weight.clone())  # fmt: skip
     weights = fused(model)
     layer = weights.layers[0]
-    assert layer.qkv.shape == ((8 + 2 * 2) * 16, 128)
-    assert torch.equal(layer.qkv[:128], q)
-    assert torch.equal(layer.gate_up[72:], up)
-    storage = layer.qkv.untyped_storage().data_ptr()
+    assert layer.qkv.values.shape == ((8 + 2 * 2) * 16, 128)
+    assert torch.equal(layer.qkv.values[:128], q)
+    assert torch.equal(layer.gate_up.values[72:], up)
+    storage = layer.qkv.values.untyped_storage().data_ptr()
     attention = model.model.layers[0].self_attn
     for part in (attention.q_proj, attention.k_proj, attention.v_proj):
         assert part.weight.untyped_storage().data_ptr() == storage
@@ -31,9 +31,24 @@ def test_a_second_call_finds_the_fused_weights_again() -> None:
     model = models.build(source("llama-tiny"), "bf16", "cpu")
     first, second = fused(model), fused(model)
     for a, b in zip(first.layers, second.layers, strict=True):
-        assert a.qkv.data_ptr() == b.qkv.data_ptr()
-        assert a.gate_up.data_ptr() == b.gate_up.data_ptr()
-        assert torch.equal(a.qkv, b.qkv)
+        assert a.qkv.values.data_ptr() == b.qkv.values.data_ptr()
+        assert a.gate_up.values.data_ptr() == b.gate_up.values.data_ptr()
+        assert torch.equal(a.qkv.values, b.qkv.values)
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_quantised_weights_are_fused_with_their_scales(kind: str) -> None:
+    model = models.build(source("llama3-8b"), f"bf16-{kind}", "cpu")
+    attention = model.model.layers[1].self_attn
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    expected = torch.cat([part.scale.clone() for part in parts])
+    ids = torch.arange(12).reshape(2, 6)
+    before = model(input_ids=ids).logits
+    qkv = fused(model).layers[1].qkv
+    assert qkv.values.element_size() == 1
+    assert torch.equal(qkv.scale, expected)
+    assert fused(model).layers[1].qkv.scale.data_ptr() == qkv.scale.data_ptr()
+    assert torch.equal(model(input_ids=ids).logits, before)
 
 
 def test_biases_and_other_activations_are_refused() -> None:

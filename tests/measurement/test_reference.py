@@ -43,7 +43,7 @@ def judge_right_and_wrong(asked: Case, slot: Slot, references: References) -> No
 
 
 # fp16 is checked here although no CPU cell runs it: at this size it is merely slow.
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "bf16-int8", "bf16-fp8"])
 @pytest.mark.parametrize("prompt_len", [9, 48])
 def test_a_right_arm_agrees_and_every_planted_fault_diverges(
     precision: str, prompt_len: int
@@ -52,7 +52,7 @@ def test_a_right_arm_agrees_and_every_planted_fault_diverges(
 
 
 @pytest.mark.gpu(min_mem_gib=40)
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "bf16-int8", "bf16-fp8"])
 def test_the_same_holds_at_full_size(precision: str) -> None:
     judge_right_and_wrong(case(precision, prompt_len=128, model="llama2-7b"), *lab("cuda"))
 

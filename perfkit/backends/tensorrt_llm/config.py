@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from perfkit.architectures import ARCHITECTURES
-from perfkit.cases import LOCAL, PRECISIONS
+from perfkit.cases import LOCAL
 from perfkit.errors import UsageError, in_one_line, unknown
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # What a forward pass takes at most where a prompt needs no more: TensorRT-LLM's own default.
 _NUM_TOKENS = 8192
+PRECISIONS = ("fp32", "fp16", "bf16", "fp8")
 _LAYOUT = 1  # of the cache: a new one leaves old engines alone
 
 

@@ -12,7 +12,7 @@ from perfkit.backends.apart.engine import ApartEngine
 from perfkit.backends.apart.process import EngineProcess, Limits
 from perfkit.backends.engine import ApartError
 from perfkit.backends.tensorrt_llm import logs
-from perfkit.backends.tensorrt_llm.config import EngineConfig, for_case
+from perfkit.backends.tensorrt_llm.config import PRECISIONS, EngineConfig, for_case
 from perfkit.backends.tensorrt_llm.launch import command, environment
 from perfkit.inputs import checkpoint
 from perfkit.machine.identity import gpu_absence, gpus
@@ -41,6 +41,9 @@ def unsupported(api: Api | str, case: Case, device: str) -> str | None:
         return api
     if device != "cuda":
         return "TensorRT-LLM needs a GPU"
+    if case.precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        return f"{case.precision} is for PyTorch's arms: TensorRT-LLM's are built in {known}"
     if case.provider is not None:
         return f"TensorRT-LLM chooses its own kernels: nofmha or fmha, not {case.attention}"
     found = gpus()
