@@ -37,6 +37,11 @@ def pareto(
     import altair as alt
 
     colour, shape = encodings("arm", rows, looks)
+    fill = alt.Fill(
+        "arm:N", scale=_scales("arm", rows, looks)[0], legend=_legend(),
+        condition=[{"test": f"datum.state == '{BEATEN}'", "value": GREY},
+                   {"test": f"datum.state != '{FRONT}'", "value": "transparent"}],
+    )  # fmt: skip
     pale = {} if picked is None else {
         "opacity": alt.condition(picked, alt.value(1), alt.value(0.12))
     }  # fmt: skip
@@ -48,19 +53,16 @@ def pareto(
     line = base.transform_filter(front).mark_line(
         color=GREY, strokeDash=[4, 3], strokeWidth=1.2
     ).encode(detail="machine:N")  # fmt: skip
-    told = ["arm:N", "batch:Q", number("e2e (s)"), number("output token/s"), "state:N"]
-    points = base.encode(color=colour, shape=shape, tooltip=told, **pale)
-    beaten = points.transform_filter(f"datum.state == '{BEATEN}'").mark_point(
-        size=SIZE, filled=False, fill=GREY
-    )
-    doubtful = points.transform_filter(
-        f"datum.state != '{FRONT}' && datum.state != '{BEATEN}'"
-    ).mark_point(size=SIZE, filled=False)
-    best = points.transform_filter(front).mark_point(size=1.4 * SIZE, filled=True)
+    # One layer for all: a panel whose layer is empty has no extent, and Vega warns of it.
+    points = base.mark_point(size=SIZE, filled=False).encode(
+        color=colour, shape=shape, fill=fill,
+        tooltip=["arm:N", "batch:Q", number("e2e (s)"), number("output token/s"), "state:N"],
+        **pale,
+    )  # fmt: skip
     words = base.transform_filter(front).mark_text(
         align="right", dx=-7, dy=-7, fontSize=10, color=GREY
     ).encode(text="batch:Q")  # fmt: skip
-    return alt.LayerChart(layer=[line, beaten, doubtful, best, words])
+    return alt.LayerChart(layer=[line, points, words])
 
 
 def changes(
@@ -99,14 +101,30 @@ def encodings(
     """Return colour and shape of what ``field`` names in the rows, with one legend for both."""
     import altair as alt
 
-    there = {row[field] for row in rows}
-    kept = {name: look for name, look in looks.items() if name in there}
-    legend = alt.Legend(labelLimit=420, orient="bottom", columns=columns, title=None)
-    colours = alt.Scale(domain=list(kept), range=[look.colour for look in kept.values()])
-    shapes = alt.Scale(domain=list(kept), range=[_SHAPES[look.marker] for look in kept.values()])
+    legend = _legend(columns)
+    colours, shapes = _scales(field, rows, looks)
     return (
         alt.Color(f"{field}:N", scale=colours, legend=legend),
         alt.Shape(f"{field}:N", scale=shapes, legend=legend),
+    )
+
+
+def _legend(columns: int = 3) -> alt.Legend:
+    import altair as alt
+
+    return alt.Legend(labelLimit=420, orient="bottom", columns=columns, title=None)
+
+
+def _scales(
+    field: str, rows: Sequence[Row], looks: Mapping[str, Look]
+) -> tuple[alt.Scale, alt.Scale]:
+    import altair as alt
+
+    there = {row[field] for row in rows}
+    kept = {name: look for name, look in looks.items() if name in there}
+    return (
+        alt.Scale(domain=list(kept), range=[look.colour for look in kept.values()]),
+        alt.Scale(domain=list(kept), range=[_SHAPES[look.marker] for look in kept.values()]),
     )
 
 

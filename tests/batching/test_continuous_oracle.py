@@ -20,8 +20,9 @@ from perfkit.batching.continuous import (
     simulate_closed,
 )
 from tests.batching import continuous_oracle as oracle
+from tests.batching.amounts import CASES
 
-_FEW, _MANY = 300, 10_000
+_FEW = 300
 
 
 def _case(rng: random.Random) -> tuple[Requests, StepTime]:
@@ -161,16 +162,16 @@ def test_closed_loops_are_equal_to_the_oracle(name: str) -> None:
     _compare_closed(name, _FEW)
 
 
-@pytest.mark.slow
+@CASES
 @pytest.mark.parametrize("name", _NAMES)
-def test_closed_loops_are_equal_to_the_oracle_on_ten_thousand_cases(name: str) -> None:
-    _compare_closed(name, _MANY)
+def test_closed_loops_are_equal_to_the_oracle_on_many_cases(name: str, cases: int) -> None:
+    _compare_closed(name, cases)
 
 
-@pytest.mark.slow
+@CASES
 @pytest.mark.parametrize("name", _NAMES)
-def test_equal_to_the_oracle_on_ten_thousand_cases(name: str) -> None:
-    _compare(name, _MANY)
+def test_equal_to_the_oracle_on_many_cases(name: str, cases: int) -> None:
+    _compare(name, cases)
 
 
 def test_equal_on_one_long_case_with_every_option() -> None:

@@ -11,6 +11,7 @@ import pytest
 from perfkit.batching.dynamic import simulate
 from perfkit.batching.policies import Dynamic, OneByOne, Policy, Static
 from perfkit.batching.record import OUTCOMES
+from tests.batching.amounts import CASES
 from tests.batching.oracle import play
 
 if TYPE_CHECKING:
@@ -148,9 +149,9 @@ def test_formed_ahead_without_delay_or_preferred_sizes_changes_nothing() -> None
         assert np.array_equal(idle.batch, ahead.batch)
 
 
-@pytest.mark.slow
+@CASES
 @pytest.mark.parametrize("drawn", DRAWN)
-def test_every_event_is_the_oracles_in_ten_thousand_small_cases(
-    drawn: Callable[[random.Random], Work],
+def test_every_event_is_the_oracles_in_many_small_cases(
+    drawn: Callable[[random.Random], Work], cases: int
 ) -> None:
-    compare_all(drawn, range(10_000))
+    compare_all(drawn, range(cases))

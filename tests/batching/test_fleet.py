@@ -103,7 +103,7 @@ def oracle(fleet: Fleet, arrivals: list[float], tau: list[float]) -> list[float]
     return finish
 
 
-@pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [300, pytest.param(10_000, marks=pytest.mark.thorough)])
 def test_equal_to_the_plainest_simulation_event_by_event(cases: int) -> None:
     """Times are multiples of 1/4, so that ties happen and sums are exact."""
     draw = random.Random(11)

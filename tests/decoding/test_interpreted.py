@@ -18,9 +18,11 @@ QUICK = [
 SLOW = [
     "torch-triton/tinyllama-1.1b/bf16/fmha/b3/p7/n3/tp1",
     "torch-triton/llama-tiny/fp32/fmha/b17/p3/n3/tp1",
-    "torch-triton/llama-mini/bf16/fmha/b1/p70/n3/tp1",
     "torch-triton/tinyllama-1.1b/fp32/fmha/b1/p101/n4/tp1",
     "torch-triton/llama2-7b/fp32/fmha/b1/p1/n5/tp1",
+]
+THOROUGH = [
+    "torch-triton/llama-mini/bf16/fmha/b1/p70/n3/tp1",
     "torch-triton/llama3-8b/fp32/fmha/b32/p2/n2/tp1",
     "torch-triton/llama3-8b/bf16/fmha/b5/p40/n1/tp1",
     "torch-triton/tinyllama-1.1b/bf16-int8/fmha/b1/p7/n3/tp1",
@@ -58,3 +60,16 @@ def test_the_kernels_give_eagers_logits_for_every_model(
     text: str, slow: dict[str, dict[str, Any]]
 ) -> None:
     check(slow[text], text)
+
+
+@pytest.fixture(scope="module")
+def thorough() -> dict[str, dict[str, Any]]:
+    return dict(zip(THOROUGH, interpreted(THOROUGH), strict=True))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("text", THOROUGH)
+def test_the_kernels_give_eagers_logits_at_other_sizes(
+    text: str, thorough: dict[str, dict[str, Any]]
+) -> None:
+    check(thorough[text], text)

@@ -17,19 +17,18 @@ def point(arm: str, seconds: float, rate: float, state: str) -> dict[str, Any]:
             "state": state}  # fmt: skip
 
 
-def test_every_point_stands_in_one_layer_with_its_arm_s_shape() -> None:
+def test_arms_have_a_shape_each_and_fill_says_what_became_of_a_point() -> None:
     rows = [point("a", 1.0, 9.0, FRONT), point("b", 2.0, 8.0, BEATEN),
             point("b", 3.0, 7.0, "unstable")]  # fmt: skip
     spec = common_charts.pareto(rows, looks(["a", "b"])).to_dict()
-    marks = [layer for layer in spec["layer"] if layer["mark"]["type"] == "point"]
-    assert len(marks) == 3
-    for layer in marks:
-        assert layer["encoding"]["shape"]["scale"]["range"] == ["circle", "square"]
-        assert layer["encoding"]["color"]["scale"]["domain"] == ["a", "b"]
-    assert [layer["transform"][0]["filter"] for layer in marks] == [
-        f"datum.state == '{BEATEN}'",
-        f"datum.state != '{FRONT}' && datum.state != '{BEATEN}'",
-        f"datum.state == '{FRONT}'",
+    (layer,) = [layer for layer in spec["layer"] if layer["mark"]["type"] == "point"]
+    assert layer["encoding"]["shape"]["scale"]["range"] == ["circle", "square"]
+    assert layer["encoding"]["color"]["scale"]["domain"] == ["a", "b"]
+    fill = layer["encoding"]["fill"]
+    assert fill["field"] == "arm"
+    assert [(one["test"], one["value"]) for one in fill["condition"]] == [
+        (f"datum.state == '{BEATEN}'", common_charts.GREY),
+        (f"datum.state != '{FRONT}'", "transparent"),
     ]
 
 

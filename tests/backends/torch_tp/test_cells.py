@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from perfkit.measurement.lab import Lab
     from perfkit.results.record import Result
 
-pytestmark = pytest.mark.slow
 CASE = Case.parse("torch-eager/llama-tiny/fp32/nofmha/b2/p11/n5/tp2")
 
 
@@ -59,7 +58,13 @@ def run(case: Case, before: Callable[[], None] = nothing) -> Result:
     return measure(case, lab, rounds_for(lab, before))
 
 
-@pytest.mark.parametrize(("precision", "attention"), [("fp32", "nofmha"), ("bf16", "fmha")])
+@pytest.mark.parametrize(
+    ("precision", "attention"),
+    [
+        pytest.param("fp32", "nofmha", marks=pytest.mark.slow),
+        pytest.param("bf16", "fmha", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_whole_cell_is_measured(precision: str, attention: str) -> None:
     # Rounds long enough that handing a call to the ranks, 2 ms, is no clock mismatch.
     result = run(CASE.but(precision=precision, attention=attention, new_tokens=96))
@@ -71,6 +76,7 @@ def test_a_whole_cell_is_measured(precision: str, attention: str) -> None:
     assert not psutil.Process().children(recursive=True)
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_is_a_crash_and_leaves_nothing() -> None:
     marks = set()
 
@@ -99,6 +105,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_the_ranks_end_with_the_process_that_asked_for_them(tmp_path: Path) -> None:
     asked = [sys.executable, "-c", ORPHANED, CASE.id]
     place = {**os.environ, "TMPDIR": str(tmp_path)}
