@@ -39,16 +39,28 @@ def report(
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="Result files.")],
+    files: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
 ) -> None:
-    """Recompute every statistic of result files from their raw samples; 1 where one differs."""
+    """Recompute every statistic of result files from their raw samples; 1 where one differs.
+
+    Files of a folder that hold no figures are named, and do not matter.
+    """
+    from perfkit.results.store import json_files
+    from perfkit.verifying.files import NoFiguresError
     from perfkit.verifying.files import verify as check
     from perfkit.verifying.lines import lines
 
-    bad, differs = [], False
-    for path in files:
+    bad: list[str] = []
+    differs = False
+    for path in json_files(files, bad.append):
         try:
             document, found = check(path)
+        except NoFiguresError as error:
+            if path in files:
+                bad.append(str(error))
+            else:
+                typer.echo(f"perfkit: {error}", err=True)
+            continue
         except UsageError as error:
             bad.append(str(error))
             continue

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perfkit.reporting.looks import Look
 
 GREY = "#8C8C8C"  # seen on white and on black
+_BEATEN = "#C8C8C8"
 SIZE = 60  # of a marker
 _SHAPES = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "P": "cross",
            "v": "triangle-down"}  # fmt: skip
@@ -39,7 +40,7 @@ def pareto(
     colour, shape = encodings("arm", rows, looks)
     fill = alt.Fill(
         "arm:N", scale=_scales("arm", rows, looks)[0], legend=_legend(),
-        condition=[{"test": f"datum.state == '{BEATEN}'", "value": GREY},
+        condition=[{"test": f"datum.state == '{BEATEN}'", "value": _BEATEN},
                    {"test": f"datum.state != '{FRONT}'", "value": "transparent"}],
     )  # fmt: skip
     pale = {} if picked is None else {

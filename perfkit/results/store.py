@@ -12,7 +12,7 @@ from perfkit.errors import UsageError, unknown
 from perfkit.results.record import SCHEMA, VERDICTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from io import FileIO
     from pathlib import Path
 
@@ -40,6 +40,24 @@ def parse(path: Path) -> Any:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); it was left as it is") from None
+
+
+def json_files(paths: Iterable[Path], say: Callable[[str], None]) -> Iterator[Path]:
+    """Yield each file once; of a folder its JSON files, none of them hidden."""
+    seen = set()
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = [
+                one for one in sorted(path.rglob("*.json"))
+                if not any(part.startswith(".") for part in one.relative_to(path).parts)
+            ]  # fmt: skip
+            if not found:
+                say(f"{path} holds no .json file: give result files of perfkit run, or a folder")
+        for one in found:
+            if (place := one.resolve()) not in seen:
+                seen.add(place)
+                yield one
 
 
 def checked(document: object, source: Path | str, name: str = "perfkit") -> Document:

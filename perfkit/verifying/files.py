@@ -17,22 +17,31 @@ if TYPE_CHECKING:
     from perfkit.results.store import Document
 
 
+_BLOCKS = {"perfkit", "perfkit_attention", "benchmarks"}
+
+
+class NoFiguresError(UsageError):
+    """A file that is read well and holds nothing to verify."""
+
+
 def verify(path: Path) -> tuple[Document, Findings]:
     """Return a result file and what its samples say of it.
 
-    Raises UsageError for a file that no figures can be found in.
+    Raises NoFiguresError for a file that no figures can be found in, UsageError for a damaged one.
     """
     content = store.parse(path)
-    if isinstance(content, dict) and "perfkit_attention" in content:
+    if not (isinstance(content, dict) and _BLOCKS & content.keys()):
+        raise NoFiguresError(f"{path} holds no figures to verify")
+    if "perfkit_attention" in content:
         document = store.checked(content, path, "perfkit_attention")
         found = Findings()
         verify_attention(document, found)
-    elif isinstance(content, dict) and "perfkit" not in content and content.get("benchmarks"):
+    elif "perfkit" not in content and content.get("benchmarks"):
         document, found = content, Findings()
     else:
         document, found = store.checked(content, path), Findings()
         verify_cells(document, found)
     verify_entries(document, found)
     if not found.compared and not found.skipped:
-        raise UsageError(f"{path} holds no figures to verify")
+        raise NoFiguresError(f"{path} holds no figures to verify")
     return document, found

@@ -27,7 +27,7 @@ def test_arms_have_a_shape_each_and_fill_says_what_became_of_a_point() -> None:
     fill = layer["encoding"]["fill"]
     assert fill["field"] == "arm"
     assert [(one["test"], one["value"]) for one in fill["condition"]] == [
-        (f"datum.state == '{BEATEN}'", common_charts.GREY),
+        (f"datum.state == '{BEATEN}'", common_charts._BEATEN),
         (f"datum.state != '{FRONT}'", "transparent"),
     ]
 

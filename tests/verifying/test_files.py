@@ -277,6 +277,22 @@ def test_the_command_names_file_cell_figure_and_both_values(tmp_path: Path) -> N
     assert (done.returncode, "half.json is not JSON" in done.stderr) == (2, True)
 
 
+def test_of_a_folder_what_holds_no_figures_is_named_and_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/good.json").write_text(json.dumps(RUN), encoding="utf-8")
+    (tmp_path / "runs/gate.json").write_text('{"judgements": []}', encoding="utf-8")
+    done = perfkit(tmp_path, "verify", "runs")
+    assert done.returncode == 0, done.stderr
+    assert "runs/good.json" in done.stdout
+    assert done.stderr == "perfkit: runs/gate.json holds no figures to verify\n"
+    asked = perfkit(tmp_path, "verify", "runs/good.json", "runs/gate.json")
+    assert (asked.returncode, asked.stdout) == (2, done.stdout)
+    (tmp_path / "runs/half.json").write_text("{", encoding="utf-8")
+    done = perfkit(tmp_path, "verify", "runs")
+    assert done.returncode == 2
+    assert "runs/half.json is not JSON" in done.stderr
+
+
 def test_a_synthetic_file_says_so_though_its_sums_are_right(tmp_path: Path) -> None:
     path = ROOT.parent / "data/mock/metrics_trtllm_synthetic.json"
     done = perfkit(tmp_path, "verify", str(path))

@@ -14,7 +14,7 @@ from perfkit.results.record import SCHEMA, VERDICTS
 from perfkit.results.store import section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from perfkit.results.store import Document
@@ -63,7 +63,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
     """Read result files, and those in folders; what cannot be shown becomes a line of problems."""
     results, attention, gates = [], [], []
     problems: list[str] = []
-    read = tuple(_files(paths, problems.append))
+    read = tuple(store.json_files(paths, problems.append))
     for path in read:
         try:
             content = store.parse(path)
@@ -80,24 +80,6 @@ def gather(paths: Sequence[Path]) -> Gathered:
         except UsageError as error:
             problems.append(str(error))
     return Gathered(tuple(results), tuple(attention), tuple(gates), tuple(problems), read)
-
-
-def _files(paths: Iterable[Path], say: Callable[[str], None]) -> Iterator[Path]:
-    """Yield each file once; of a folder its JSON files, none of them hidden."""
-    seen = set()
-    for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = [
-                one for one in sorted(path.rglob("*.json"))
-                if not any(part.startswith(".") for part in one.relative_to(path).parts)
-            ]  # fmt: skip
-            if not found:
-                say(f"{path} holds no .json file: give result files of perfkit run, or a folder")
-        for one in found:
-            if (place := one.resolve()) not in seen:
-                seen.add(place)
-                yield one
 
 
 def _gate(content: Mapping[str, Any], path: Path) -> Gate:

@@ -35,7 +35,8 @@ MEMORY = (
 ABLATION = (
     "Fused attention against the same case without it, paired within a run: the median over runs, "
     "and Student's 95 % interval where there are two or more. Of several runs those whose rounds "
-    "vary (unstable) count too, since the interval is over runs; the verdicts above leave them out."
+    "vary (unstable) count too, since the interval is over runs; the verdicts above leave them "
+    "out. A chart cuts an interval that is much longer than the changes."
 )
 KERNELS = (
     "Time by kernel class, from a profile of one prefill and one decode step taken after the "
