@@ -1,13 +1,14 @@
 """Where Inductor and Triton keep what they compiled and tuned: a folder of ours for each machine.
 
 The folder is named by the machine (its key), Triton and Python; shapes, options and sources are in
-Inductor's and Triton's own keys, inside. Both read these variables when they look for a folder, not
-when they are imported, and write by rename or under a lock, so processes may share it.
+Inductor's and Triton's own keys, inside. Both read these variables whenever they look for a folder,
+and write by rename or under a lock, so processes may share it.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 from perfkit.machine.identity import identify
@@ -24,14 +25,18 @@ FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 def use(device: str) -> None:
     """Have this process, and those it starts, keep compiled code for ``device`` in our folder.
 
-    A variable that is set already stays as it is. Called before anything is compiled.
+    A variable that a person has set stays as it is. Called before anything is compiled.
     """
-    if all(os.environ.get(name) for name in FOLDERS):
-        return
-    place = folder(identify(device))
-    for name, part in FOLDERS.items():
-        if not os.environ.get(name):
-            os.environ[name] = str(place / part)
+    unset = [name for name in FOLDERS if not _given(os.environ.get(name, ""))]
+    if unset:
+        place = folder(identify(device))
+        os.environ.update({name: str(place / FOLDERS[name]) for name in unset})
+
+
+def _given(value: str) -> bool:
+    """Whether a person chose this folder: importing torch._dynamo writes Inductor's default."""
+    default = os.path.join(tempfile.gettempdir(), "torchinductor_")  # noqa: PTH118  (as torch does)
+    return bool(value) and not value.startswith(default)
 
 
 def folder(machine: Machine) -> Path:

@@ -78,8 +78,7 @@ def _one(start: Start, cache: Path, folder: Path) -> dict[str, Any]:
     """Start a process and return its report."""
     report, log = folder / "report.json", folder / "log"
     report.unlink(missing_ok=True)
-    (cache / "tmp").mkdir(parents=True, exist_ok=True)
-    asked = {
+    asked: dict[str, Any] = {
         "case": start.case.id,
         "device": start.device,
         "model": str(start.model.resolve()) if start.model else None,
@@ -125,13 +124,10 @@ def imports(case: Case) -> dict[str, str]:
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """Return the environment of a start whose compiled code is in ``cache`` and nowhere else.
-
-    TMPDIR too: Inductor keeps C++ headers that it compiled beforehand there, whatever else is set.
-    """
+    """Return the environment of a start whose compiled code is in ``cache`` and nowhere else."""
     kept = {name: value for name, value in os.environ.items() if name not in FOLDERS}
     paths = os.pathsep.join(filter(None, (str(_PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": paths, "PERFKIT_CACHE": str(cache), "TMPDIR": str(cache / "tmp")}
+    return {**kept, "PYTHONPATH": paths, "PERFKIT_CACHE": str(cache)}
 
 
 def _files(place: Path) -> list[Path]:
