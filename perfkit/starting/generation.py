@@ -13,7 +13,7 @@ from perfkit.errors import UsageError
 from perfkit.inputs import models
 from perfkit.inputs.prompts import PromptSet, read
 from perfkit.machine.clocks import round_clock
-from perfkit.measurement.slot import Slot, synchronise
+from perfkit.measurement.slot import synchronise
 from perfkit.metrics import summarise
 from perfkit.paths import shipped
 
@@ -36,7 +36,8 @@ def generate(asked: Mapping[str, Any], phases: Phases) -> dict[str, Any]:
     """
     counted = triton_compilations()
     case, device = Case.parse(asked["case"]), asked["device"]
-    reason = backend(case.backend).unsupported(case, device)
+    module = backend(case.backend)
+    reason = module.unsupported(case, device)
     if reason is not None:
         raise UsageError(f"{case.id} cannot run here: {reason}")
     synchronise(device)  # on a GPU: makes the context
@@ -45,10 +46,11 @@ def generate(asked: Mapping[str, Any], phases: Phases) -> dict[str, Any]:
     prompts = _prompts(local, asked["seed"])
     phases.mark("prompts")
     known = {local.name: local} if local is not None else {}
-    slot = Slot(device, lambda name: models.find(name, known, asked["seed"]))
-    engine = slot.engine(case)
+    loaded = module.load(case, models.find(case.model, known, asked["seed"]), device)
+    synchronise(device)
+    phases.mark("load")
+    engine = module.build(loaded, case)
     phases.mark("build")
-    phases.split("build", "load", slot.load_s)
     ids = [_ids(prompts, case, device, round_) for round_ in range(1 + _STEADY_ROUNDS)]
     _first(engine, case, device, ids[0], phases)
     compiled = {"inductor": inductor_lookups(), "triton": counted}

@@ -24,11 +24,6 @@ class Phases:
         now = time.monotonic()
         self.seconds[name], self._last = now - self._last, now
 
-    def split(self, whole: str, name: str, seconds: float) -> None:
-        """Take ``seconds`` of the phase ``whole`` out as one of their own, before it."""
-        rest = self.seconds.pop(whole) - seconds
-        self.seconds |= {name: seconds, whole: rest}
-
 
 def main(text: str) -> None:
     """Import what the parent names, generate, and write the report to the file it names."""
