@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _IMPORT = "import_"
-FIRST, FURTHER = "first_token", "further_tokens"
+FURTHER = "further_tokens"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Figures:
     ``first_token_s``: from the process's start, of which ``imports_s`` are imports alone.
     ``startup_s``: all that starting costs, code that the second token needs included. Formula: end
     of the first generation - (N - 1) * tpot, from the process's start; with N = 1 first_token_s.
-    ``ttft_s``, ``tpot_s``: steady; tpot_s is None at N = 1.
+    ``ttft_s``, ``tpot_s``: steady, over all processes of the arm; tpot_s is None at N = 1.
     """
 
     first_token_s: float
@@ -44,36 +45,24 @@ class BreakEven:
         return asdict(self)
 
 
-def figures(processes: Sequence[Mapping[str, Any]], new_tokens: int) -> Figures:
-    """Return the medians over processes of one kind; at least one."""
-    made = [_of_one(one["phases"], one["steady"], new_tokens) for one in processes]
-
-    def middle(values: Sequence[float | None]) -> float:
-        found = median(values)
-        assert found is not None  # noqa: S101  (each process has it)
-        return found
-
-    return Figures(
-        first_token_s=middle([one.first_token_s for one in made]),
-        imports_s=middle([one.imports_s for one in made]),
-        startup_s=middle([one.startup_s for one in made]),
-        ttft_s=middle([one.ttft_s for one in made]),
-        tpot_s=median([one.tpot_s for one in made]),
-    )
-
-
-def _of_one(
-    phases: Mapping[str, float], steady: Mapping[str, float | None], new_tokens: int
+def figures(
+    started: Sequence[Mapping[str, Any]], arm: Sequence[Mapping[str, Any]], new_tokens: int
 ) -> Figures:
-    total, further = sum(phases.values()), phases[FURTHER]
-    tpot, ttft = steady["tpot_s"], steady["ttft_s"]
-    assert ttft is not None  # noqa: S101  (a generation has a first token)
+    """Return the medians over ``started``, the processes of one kind; at least one.
+
+    Steady figures are medians over ``arm``, cold and warm ones alike: they run the same code.
+    """
+    tpot_s = median([one["steady"]["tpot_s"] for one in arm])
+    steps_s = 0.0 if tpot_s is None else (new_tokens - 1) * tpot_s
+    phases = [one["phases"] for one in started]
+    first = [sum(of.values()) - of[FURTHER] for of in phases]
+    imports = [sum(s for name, s in of.items() if name.startswith(_IMPORT)) for of in phases]
     return Figures(
-        first_token_s=total - further,
-        imports_s=sum(s for name, s in phases.items() if name.startswith(_IMPORT)),
-        startup_s=total - further if tpot is None else total - (new_tokens - 1) * tpot,
-        ttft_s=ttft,
-        tpot_s=tpot,
+        first_token_s=statistics.median(first),
+        imports_s=statistics.median(imports),
+        startup_s=statistics.median(sum(of.values()) - steps_s for of in phases),
+        ttft_s=statistics.median(one["steady"]["ttft_s"] for one in arm),
+        tpot_s=tpot_s,
     )
 
 

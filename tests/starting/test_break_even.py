@@ -49,17 +49,21 @@ def process(further_s: float, tpot_s: float | None) -> dict[str, dict[str, float
 
 def test_what_the_second_token_compiles_is_a_cost_of_starting() -> None:
     # five tokens: the further four took 3 s, of which 4 * 0.25 s is what they always take
-    found = figures([process(3.0, 0.25)], new_tokens=5)
-    assert found == Figures(
+    one = [process(3.0, 0.25)]
+    assert figures(one, one, new_tokens=5) == Figures(
         first_token_s=4.0, imports_s=1.5, startup_s=6.0, ttft_s=0.125, tpot_s=0.25
     )
 
 
-def test_medians_are_over_processes() -> None:
-    found = figures([process(further, 0.25) for further in (3.0, 9.0, 2.0)], new_tokens=5)
-    assert found.startup_s == 6.0
+def test_medians_are_over_the_processes_of_a_kind_and_steady_ones_over_the_arms() -> None:
+    cold = [process(30.0, 8.0)]  # disturbed
+    warm = [process(further, 0.25) for further in (3.0, 9.0, 2.0)]
+    assert figures(warm, cold + warm, new_tokens=5).startup_s == 6.0
+    found = figures(cold, cold + warm, new_tokens=5)
+    assert (found.tpot_s, found.startup_s) == (0.25, 33.0)
 
 
 def test_one_token_has_no_time_per_token() -> None:
-    found = figures([process(0.0, None)], new_tokens=1)
+    one = [process(0.0, None)]
+    found = figures(one, one, new_tokens=1)
     assert (found.startup_s, found.tpot_s) == (4.0, None)
