@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perfkit import batching_cli, dashboard_cli, gate_cli, report_cli, trt_cli
+from perfkit import batching_cli, dashboard_cli, gate_cli, report_cli, start_cli, trt_cli
 from perfkit.errors import UsageError, unknown
 from perfkit.options import Cases, Device, Model, Prompts, Resume, Rounds, Warmup
 from perfkit.profiling_commands.explain import explain
@@ -31,7 +31,7 @@ app = typer.Typer(
 _COMMANDS = (
     gate_cli.gate, gate_cli.compare, gate_cli.ablation, trt_cli.build_engine, trt_cli.trt,
     trt_cli.trt_plots, trt_cli.trtllm_bench, trt_cli.import_trtllm_bench, profile, parse, explain,
-    dashboard_cli.dashboard, report_cli.report, report_cli.verify, report_cli.demo,
+    start_cli.start, dashboard_cli.dashboard, report_cli.report, report_cli.verify, report_cli.demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

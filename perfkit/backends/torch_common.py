@@ -8,6 +8,7 @@ from perfkit.architectures import ARCHITECTURES
 from perfkit.backends.engine import Loaded
 from perfkit.errors import unknown
 from perfkit.inputs import models
+from perfkit.machine import compiled_cache
 from perfkit.precisions import PRECISIONS
 
 if TYPE_CHECKING:
@@ -125,13 +126,17 @@ def load_key(case: Case) -> Hashable:
 
 def load(case: Case, source: ModelSource, device: str) -> Loaded:
     """Build the model on the device."""
-    full_fp32()
+    prepare(device)
     return Loaded(models.build(source, case.precision, device), device)
 
 
-def full_fp32() -> None:
-    """Keep this process's products of fp32 in fp32: a GPU would take TF32 where it may."""
+def prepare(device: str) -> None:
+    """Make ready a process that is to hold a model: compiled code kept on disk, fp32 in full.
+
+    A GPU would take TF32 where it may.
+    """
     import torch
 
+    compiled_cache.use(device)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -20,7 +20,7 @@ import numpy as np
 
 from perfkit.backends.apart.serving import serve
 from perfkit.backends.engine import Loaded
-from perfkit.backends.torch_common import full_fp32
+from perfkit.backends.torch_common import prepare
 from perfkit.backends.torch_eager import EagerEngine
 from perfkit.backends.torch_tp.launch import AGENT, rendezvous
 from perfkit.inputs import models
@@ -236,7 +236,7 @@ def main(device: str) -> None:
     import torch
 
     join(device)
-    full_fp32()
+    prepare(device)
     worker = Rank(device)
     if rank() != 0:
         worker.follow()

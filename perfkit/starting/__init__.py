@@ -1,0 +1,1 @@
+"""Cold and warm starts: from a process's start to its first token, and what that costs."""
