@@ -140,7 +140,7 @@ def test_without_tensorrt_llm_its_cells_skip_saying_so(pytester: pytest.Pytester
     assert [cell["verdict"] for cell in cells] == ["unsupported"] * 12
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_resume_measures_only_what_the_journal_lacks(pytester: pytest.Pytester) -> None:
     journal, out = pytester.path / "journal.jsonl", pytester.path / "out.json"
     asked = f"--perfkit-matrix={matrix(pytester.path)}"

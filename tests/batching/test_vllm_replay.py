@@ -26,7 +26,7 @@ def recorded(replay: dict[str, Any]) -> Any:
     return replay["load"](Path(fixtures) / "vllm_run")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_third_of_a_real_run_predicts_the_rest(replay: dict[str, Any], recorded: Any) -> None:
     third = np.arange(300) < 100
     step_time, residual = replay["fit"](recorded, third)

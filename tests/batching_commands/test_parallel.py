@@ -55,7 +55,7 @@ def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         list(finished(square, [1]))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ray_gives_the_same_results_from_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))

@@ -12,16 +12,16 @@ from tests.decoding.interpreter import interpreted
 QUICK = [
     "torch-triton/llama3-8b/fp32/fmha/b1/p5/n2/tp1",
     "torch-triton/llama2-13b/fp32/fmha/b3/p2/n2/tp1",
-    "torch-triton/llama3-8b/fp32-fp8/fmha/b1/p2/n2/tp1",
-    "torch-triton/llama2-7b/fp32-int8/fmha/b2/p2/n2/tp1",
 ]
 SLOW = [
     "torch-triton/tinyllama-1.1b/bf16/fmha/b3/p7/n3/tp1",
     "torch-triton/llama-tiny/fp32/fmha/b17/p3/n3/tp1",
-    "torch-triton/tinyllama-1.1b/fp32/fmha/b1/p101/n4/tp1",
-    "torch-triton/llama2-7b/fp32/fmha/b1/p1/n5/tp1",
+    "torch-triton/llama3-8b/fp32-fp8/fmha/b1/p2/n2/tp1",
+    "torch-triton/llama2-7b/fp32-int8/fmha/b2/p2/n2/tp1",
 ]
 THOROUGH = [
+    "torch-triton/tinyllama-1.1b/fp32/fmha/b1/p101/n4/tp1",
+    "torch-triton/llama2-7b/fp32/fmha/b1/p1/n5/tp1",
     "torch-triton/llama-mini/bf16/fmha/b1/p70/n3/tp1",
     "torch-triton/llama3-8b/fp32/fmha/b32/p2/n2/tp1",
     "torch-triton/llama3-8b/bf16/fmha/b5/p40/n1/tp1",

@@ -18,7 +18,7 @@ def measuring(matrix: str = "smoke") -> Measuring:
     return Measuring((matrix,), None, "cpu", None, rounds=1, max_warmup=1, seed=0, for_gate=True)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_fresh_run_has_canaries_at_both_ends_and_its_cells(tmp_path: Path) -> None:
     found = fresh_run(measuring(), CELLS, tmp_path / "new" / "run.json", seed=3)["perfkit"]
     assert set(found["cells"]) == set(CELLS)

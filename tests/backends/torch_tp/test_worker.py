@@ -81,7 +81,7 @@ def test_nobody_outside_this_host_reaches_them(ranks: ApartEngine) -> None:
     assert listening() == {"127.0.0.1"}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_folder_of_tied_embeddings_is_shared_too(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.cpu, pytest.mark.trt_contract]
 NEWEST = "1.2.0rc2"
+OLDEST_AND_NEWEST = [
+    pytest.param(
+        version,
+        marks=pytest.mark.slow if version in {VERSIONS[0], NEWEST} else pytest.mark.thorough,
+    )
+    for version in VERSIONS
+]
 IDS = torch.arange(48).reshape(2, 24)
 
 
@@ -184,8 +191,7 @@ def test_two_ranks_are_started_and_ended(
     assert len(list((tmp_path / "cache/engines").glob("*-tp2-*/rank*.engine"))) == 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", OLDEST_AND_NEWEST)
 @pytest.mark.parametrize(
     ("trouble", "verdict"),
     [("build-killed", "oom"), ("build-fallback", "unsupported"), ("mpi-hang", "timeout")],
