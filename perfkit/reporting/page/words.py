@@ -19,8 +19,8 @@ LATENCY = (
 )
 PARETO = (
     "What throughput each arm gives within what time. Grey: another cell of the same machine, "
-    "model and lengths is no slower and gives no less. Cells whose verdict forbids a comparison "
-    "beat none."
+    "model and lengths is no slower and gives no less. Hollow: its verdict forbids a comparison, "
+    "and it beats none."
 )
 ROOFLINE = (
     "Each phase's rate over the FLOP that it needs a byte at least, counted from the model's "
