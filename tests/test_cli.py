@@ -105,6 +105,7 @@ def test_run_measures_writes_and_prints_a_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_ceilings")
 def test_an_interrupted_run_keeps_its_cells_and_goes_on_with_resume(tmp_path: Path) -> None:
     matrix = tmp_path / "two.toml"
     matrix.write_text(

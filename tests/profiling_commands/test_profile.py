@@ -25,6 +25,7 @@ def file_of(folder: Path, attention: str) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_ceilings")
 def test_a_profiled_case_has_its_phases_by_class_and_its_tables(tmp_path: Path) -> None:
     done = perfkit(tmp_path, "profile", CASE.format("fmha"), "--device", "cpu", "--rounds", "2")
     assert done.returncode == 0, done.stderr
@@ -108,6 +109,7 @@ sys.exit(code)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_ceilings")
 def test_ncu_runs_the_case_and_what_it_counted_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
