@@ -68,7 +68,7 @@ def test_any_provider_can_be_the_models_attention(provider: str) -> None:
     assert torch.equal(named.generate(IDS, 5, lambda: None), tokens)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_compiled_step_gives_eagers_tokens() -> None:
     own = engine(case("torch-compile/llama-tiny/fp32/fmha"))
     eager = engine(case("torch-eager/llama-tiny/fp32/nofmha"))

@@ -368,8 +368,8 @@ def test_pytest_benchmark_still_reads_every_run(recorded: Path) -> None:
 
 @pytest.mark.slow
 def test_pytest_gates_its_own_session_and_injected_work_makes_it_red(recorded: Path) -> None:
-    """Forty layers where the baseline has two: a slowdown that no noise of a CI machine hides."""
-    slow = make_model(recorded, 40)
+    """Ten layers where the baseline has two: a slowdown that no noise of a CI machine hides."""
+    slow = make_model(recorded, 10)
     arguments = [
         "-q", "-p", "perfkit.pytest_plugin", str(ROOT / "benchmarks/test_generation.py"),
         f"--rootdir={ROOT}", "--perfkit-gate", "--perfkit-matrix=small.toml", "-m", "cpu",
