@@ -35,7 +35,7 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     out = gate_up.new_empty(rows, width)
     block = min(2048, power_of_two(width))
-    kernel: Any = prompt_kernel.silu_mul[(-(-width // block), rows)]
+    kernel: Any = prompt_kernel.silu_mul[(rows, -(-width // block))]
     kernel(gate_up, out, I=width, BI=block, num_warps=8)
     return out
 
@@ -49,7 +49,7 @@ def widened(matrix: Matrix, dtype: torch.dtype) -> torch.Tensor:
     rows, columns = matrix.values.shape
     out = torch.empty_like(matrix.values, dtype=dtype)
     block = min(4096, power_of_two(columns))
-    kernel: Any = prompt_kernel.widen[(-(-columns // block), rows)]
+    kernel: Any = prompt_kernel.widen[(rows, -(-columns // block))]
     kernel(matrix.values, matrix.scale, out, K=columns, BK=block, num_warps=8)
     return out
 

@@ -56,8 +56,9 @@ def rope_store(qkv_ptr, q_ptr, k_ptr, v_ptr, cos_ptr, sin_ptr, tokens, length,
 
 @triton.jit
 def silu_mul(gate_up_ptr, out_ptr, I: tl.constexpr, BI: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BI + tl.arange(0, BI)
+    # Rows go along the first axis, which alone may be longer than 65,535.
+    row = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BI + tl.arange(0, BI)
     gate = tl.load(gate_up_ptr + row * (2 * I) + i, mask=i < I, other=0.0).to(tl.float32)
     up = tl.load(gate_up_ptr + row * (2 * I) + I + i, mask=i < I, other=0.0).to(tl.float32)
     tl.store(out_ptr + row * I + i, (gate / (1.0 + tl.exp(-gate)) * up).to(out_ptr.dtype.element_ty),
@@ -66,8 +67,8 @@ def silu_mul(gate_up_ptr, out_ptr, I: tl.constexpr, BI: tl.constexpr):
 
 @triton.jit
 def widen(w_ptr, scale_ptr, out_ptr, K: tl.constexpr, BK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    k = tl.program_id(0) * BK + tl.arange(0, BK)
+    row = tl.program_id(0).to(tl.int64)
+    k = tl.program_id(1) * BK + tl.arange(0, BK)
     w = tl.load(w_ptr + row * K + k, mask=k < K, other=0.0).to(tl.float32)
     tl.store(out_ptr + row * K + k, (w * tl.load(scale_ptr + row)).to(out_ptr.dtype.element_ty),
              mask=k < K)  # fmt: skip

@@ -43,8 +43,11 @@ class Matrix:
         """(…, in) -> (…, out), computed in the type of ``x``."""
         from torch.nn.functional import linear
 
-        y = linear(x, self.values.to(x.dtype))
-        return y if self.scale is None else y * self.scale.to(x.dtype)
+        if self.scale is None:
+            return linear(x, self.values)
+        # Scaled in fp32, as our kernels do, and as Inductor's own int8 pattern, which fails on a
+        # scale that was converted within the graph, does not match.
+        return (linear(x, self.values.to(x.dtype)).float() * self.scale).to(x.dtype)
 
 
 @dataclass(frozen=True)

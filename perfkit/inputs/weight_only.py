@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import linear
 
+from perfkit.errors import UsageError
+
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
@@ -28,18 +30,21 @@ class WeightOnlyLinear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) -> (…, out)."""
-        return linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+        return (linear(x, self.weight.to(x.dtype)).float() * self.scale).to(x.dtype)
 
 
 def quantise(model: LlamaForCausalLM, kind: str) -> None:
     """Replace the linear layers of all decoder layers; embedding and head stay as they are.
 
-    As TensorRT-LLM's weight-only quantisation has it. ``kind`` is int8 or fp8.
+    As TensorRT-LLM's weight-only quantisation has it. ``kind`` is int8 or fp8. Raises UsageError
+    for layers with biases, which are not computed.
     """
     for layer in model.model.layers:
         for part in (layer.self_attn, layer.mlp):
             for name, child in list(part.named_children()):
                 if isinstance(child, torch.nn.Linear):
+                    if child.bias is not None:
+                        raise UsageError(f"{name} has a bias: weight-only layers have none")
                     setattr(part, name, WeightOnlyLinear(*rounded(child.weight, kind)))
 
 

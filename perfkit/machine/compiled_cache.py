@@ -7,7 +7,9 @@ and write by rename or under a lock, so processes may share it.
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -25,18 +27,31 @@ FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 def use(device: str) -> None:
     """Have this process, and those it starts, keep compiled code for ``device`` in our folder.
 
-    A variable that a person has set stays as it is. Called before anything is compiled.
+    A variable that a person has set stays as it is, and where our folder cannot be written all
+    do: Inductor's and Triton's own defaults apply. Called before anything is compiled.
     """
     unset = [name for name in FOLDERS if not _given(os.environ.get(name, ""))]
-    if unset:
-        place = folder(identify(device))
+    place = folder(identify(device)) if unset else None
+    if place is not None and _writable(place):
         os.environ.update({name: str(place / FOLDERS[name]) for name in unset})
+
+
+def _writable(place: Path) -> bool:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(place, os.W_OK)
 
 
 def _given(value: str) -> bool:
     """Whether a person chose this folder: importing torch._dynamo writes Inductor's default."""
-    default = os.path.join(tempfile.gettempdir(), "torchinductor_")  # noqa: PTH118  (as torch does)
-    return bool(value) and not value.startswith(default)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid_{os.getuid()}"
+    clean = re.sub(r'[\\/:*?"<>|]', "_", user)
+    return value not in {"", os.path.join(tempfile.gettempdir(), f"torchinductor_{clean}")}  # noqa: PTH118  (as torch writes it)
 
 
 def folder(machine: Machine) -> Path:

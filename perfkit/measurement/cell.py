@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perfkit.backends import backend
 from perfkit.backends.engine import ApartError
 from perfkit.cases import check_positions
-from perfkit.errors import first_line
+from perfkit.errors import UsageError, first_line
 from perfkit.machine import kernels
 from perfkit.machine.clocks import round_clock
 from perfkit.machine.contention import cpu_wait_s
@@ -73,6 +73,8 @@ def measure(case: Case, lab: Lab, rounds: Callable[[], Rounds]) -> Result:
             verdict, why = "timeout", str(error)
         except ApartError as error:
             verdict, why = error.verdict, str(error)
+        except UsageError as error:  # what only the weights could tell
+            verdict, why = "unsupported", str(error)
         except Exception as error:
             verdict, why = _failure(error, lab, details)
         finally:

@@ -162,8 +162,9 @@ def _turns(batch: int) -> list[int]:
 
 
 def _shapes(wanted: Case, plan: tuple[Case, ...]) -> tuple[Case, ...]:
-    """Return the reference cases of the plan's shapes for the same model, the wanted one first."""
-    same = (_arm(case) for case in plan if case.model == wanted.model)
+    """Return the reference cases of the plan's shapes for these weights, the wanted one first."""
+    arms = (_arm(case) for case in plan if case.model == wanted.model)
+    same = (arm for arm in arms if arm.precision == wanted.precision)
     return tuple(dict.fromkeys((wanted, *same)))
 
 

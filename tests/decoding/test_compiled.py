@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 
 from perfkit.backends import torch_compile, torch_eager
-from perfkit.cases import Case
+from perfkit.cases import Case, reference_of
 from perfkit.decoding.cache import Cache
 from perfkit.decoding.compiled import Compiled
 from perfkit.decoding.weights import fused, rope_tables
 from tests.decoding.small import HEADS, source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perfkit.backends.engine import Engine, Loaded
 
 
 def check(asked: Case) -> None:
@@ -57,3 +64,22 @@ def test_a_step_reads_up_to_a_quarters_border_at_least_256() -> None:
     assert spans(100, 1, 100) == [100, 100]
     assert spans(600, 1, 256, 257, 600) == [256, 256, 512, 600]
     assert spans(4000, 1, 1000, 1001, 4000) == [1000, 1000, 2000, 4000]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16-int8", "bf16-fp8"])
+def test_quantised_layers_compile_and_are_as_near_as_eagers(precision: str) -> None:
+    asked = Case.parse(f"torch-compile/llama-tiny/{precision}/fmha/b2/p7/n3/tp1")
+    made = torch.Generator().manual_seed(3)
+    ids = torch.randint(0, 210, (2, 7), generator=made)
+    forced = torch.randint(0, 210, (2, 2), generator=made)
+
+    def logits(case: Case, engine: Callable[[Loaded, Case], Engine]) -> torch.Tensor:
+        loaded = torch_compile.load(case, source(case.model), "cpu")
+        return torch.stack(list(engine(loaded, case).forced_logits(ids, forced))).float()
+
+    exact = logits(reference_of(asked), torch_eager.build)
+    eager = logits(asked.but(backend="torch-eager", attention="nofmha"), torch_eager.build)
+    ours = logits(asked, torch_compile.build)
+    assert (ours - exact).norm() < 2 * (eager - exact).norm()
+    torch.compiler.reset()

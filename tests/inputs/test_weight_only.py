@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from perfkit.errors import UsageError
 from perfkit.inputs import models
-from perfkit.inputs.weight_only import WeightOnlyLinear, rounded
+from perfkit.inputs.weight_only import WeightOnlyLinear, quantise, rounded
 
 
 def test_int8_rows_by_hand() -> None:
@@ -43,6 +44,14 @@ def test_every_precision_of_a_kind_holds_the_same_weights() -> None:
     assert half.lm_head.weight.dtype == torch.bfloat16
     assert isinstance(half.model.layers[1].mlp.down_proj, WeightOnlyLinear)
     assert isinstance(half.lm_head, torch.nn.Linear)
+
+
+def test_biases_are_refused() -> None:
+    model = models.build(models.find("llama-tiny"), "bf16", "cpu")
+    down = model.model.layers[1].mlp.down_proj
+    down.bias = torch.nn.Parameter(torch.zeros(down.out_features))
+    with pytest.raises(UsageError, match="down_proj has a bias"):
+        quantise(model, "int8")
 
 
 def test_a_layer_multiplies_by_what_it_holds() -> None:

@@ -54,6 +54,16 @@ def test_both_go_to_the_machines_folder(unset: Path) -> None:
     assert Path(os.environ["TRITON_CACHE_DIR"]) == unset / "triton"
 
 
+def test_a_folder_that_cannot_be_written_leaves_the_defaults(
+    tmp_path: Path, unset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PERFKIT_CACHE", str(tmp_path / "file" / "inside"))
+    compiled_cache.use("cpu")
+    assert {os.environ[name] for name in compiled_cache.FOLDERS} == {""}
+    assert not unset.exists()
+
+
 def test_what_a_person_has_set_stays(unset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", "/mine")
     compiled_cache.use("cpu")
@@ -93,4 +103,4 @@ def test_triton_writes_where_a_person_says(
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "mine"))
     compiled(64)
     assert len(list((tmp_path / "mine").rglob("*.cubin"))) == 1
-    assert not unset.exists()
+    assert not (unset / "triton").exists()

@@ -10,6 +10,7 @@ import torch
 from perfkit import cases
 from perfkit.backends.engine import ApartError
 from perfkit.cases import Case
+from perfkit.errors import UsageError
 from perfkit.machine.clocks import Round
 from perfkit.machine.telemetry import SHORTEST_WINDOW_S, summarise
 from perfkit.measurement import figures
@@ -138,6 +139,17 @@ def test_a_crash_is_a_verdict_with_its_words() -> None:
     fake_backend.PLANS[case().id] = fail
     result = run(case(), fake_lab())
     assert (result.verdict, result.reason) == ("crash", "ValueError: a kernel is missing")
+
+
+def test_what_only_the_weights_could_tell_is_unsupported() -> None:
+    def fail(_: int) -> None:
+        raise UsageError("q_proj has a bias: weight-only layers have none")
+
+    fake_backend.PLANS[case().id] = fail
+    result = run(case(), fake_lab())
+    assert (result.verdict, result.reason) == (
+        "unsupported", "q_proj has a bias: weight-only layers have none"
+    )  # fmt: skip
 
 
 def test_a_cell_over_its_time_is_a_timeout() -> None:

@@ -93,6 +93,15 @@ def test_the_plans_shapes_share_one_load_of_the_reference() -> None:
     assert slot.load_s == loads
 
 
+def test_a_reference_of_other_weights_is_not_made_with_it() -> None:
+    _, references = lab()
+    references.plan = (case("bf16"), case("bf16-fp8", prompt_len=9), case("fp16", prompt_len=7))
+    references.prepare(references.plan[0])
+    assert {(one.precision, one.prompt_len) for one in references._references} == {
+        ("fp32", 48), ("fp32", 7)
+    }  # fmt: skip
+
+
 def test_the_gap_of_a_free_run_by_hand() -> None:
     """Token 2 for 0 at the second step of the second prompt: logits 3, 1, -1, rms sqrt(11/3)."""
     logits = (
