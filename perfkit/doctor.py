@@ -98,7 +98,7 @@ def _precisions(found: tuple[Gpu, ...]) -> list[tuple[str, str, str]]:
     from perfkit.backends import backend
 
     rows = []
-    for precision in ("fp32", "bf16", "fp16"):
+    for precision in ("fp32", "bf16", "fp16", "bf16-int8", "bf16-fp8"):
         case = Case(backend="torch-eager", model="llama-tiny", precision=precision, batch=1,
                     prompt_len=1, new_tokens=1)  # fmt: skip
         reason = backend(case.backend).unsupported(case, "cuda" if found else "cpu")

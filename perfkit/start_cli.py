@@ -35,6 +35,7 @@ def start(
 
     One cold start over an empty cache, warm ones over what it left, and torch-eager's between them.
     """
+    from perfkit.backends import backend
     from perfkit.reporting import starts as report
     from perfkit.reporting.tables import console_of
     from perfkit.results.store import check_writable, write_whole
@@ -44,6 +45,9 @@ def start(
 
     found = "cuda" if resolve_device(device) == "gpu" else "cpu"
     asked = _case(case, model)
+    reason = backend(asked.backend).unsupported(asked, found)
+    if reason is not None:
+        raise UsageError(f"{asked.id} cannot run here: {reason}")
     check_output(output)
     check_writable(output.parent)
     mine = Start(asked, found, model, seed, timeout)

@@ -17,11 +17,12 @@ from perfkit.results.runs import HIGHER_IS_BETTER
 if TYPE_CHECKING:
     import pandas as pd
 
+_COLUMNS = 2  # of a legend: a chart has three fifths of the page
 _ROW_PX, _HEIGHT_PX = 20, 460  # the height of a chart with its axes and legend
 
 
 def _looks(rows: pd.DataFrame, field: str) -> tuple[alt.Color, alt.Shape]:
-    return encodings(field, rows[[field]].to_dict("records"), looks(rows[field]))
+    return encodings(field, rows[[field]].to_dict("records"), looks(rows[field]), _COLUMNS)
 
 
 def _axis(name: str, rows: pd.DataFrame, words: str | None = None) -> dict[str, Any]:

@@ -107,6 +107,8 @@ def build(source: ModelSource, precision: str, device: str) -> LlamaForCausalLM:
         from perfkit.inputs.weight_only import quantise
 
         quantise(model, kind.weights)
+        if device == "cuda":
+            torch.cuda.empty_cache()  # of what the weights were before
     torch.nn.Module.to(model, device)
     return _frozen(model)
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from perfkit.reporting.looks import Look
 
 GREY = "#8C8C8C"  # seen on white and on black
-_BEATEN = "#C8C8C8"
 SIZE = 60  # of a marker
 _SHAPES = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "P": "cross",
            "v": "triangle-down"}  # fmt: skip
@@ -28,21 +27,27 @@ _ROOM = 0.3  # beside the changes, as a share of what they span
 
 
 def pareto(
-    rows: Sequence[Row], looks: Mapping[str, Look], picked: alt.Parameter | None = None
+    rows: Sequence[Row],
+    looks: Mapping[str, Look],
+    picked: alt.Parameter | None = None,
+    *,
+    columns: int = 3,
 ) -> alt.LayerChart:
     """Return output token/s over e2e latency of ``throughput_rows``; batches beside their points.
 
-    Points on their machine's front are filled and joined, those that another beats grey, and those
-    that no comparison accepts hollow. Arms that are not ``picked`` are pale.
+    Points on their machine's front are filled and joined, those that another beats grey, outline
+    and all, and those that no comparison accepts hollow. Arms that are not ``picked`` are pale.
     """
     import altair as alt
 
-    colour, shape = encodings("arm", rows, looks)
-    fill = alt.Fill(
-        "arm:N", scale=_scales("arm", rows, looks)[0], legend=_legend(),
-        condition=[{"test": f"datum.state == '{BEATEN}'", "value": _BEATEN},
-                   {"test": f"datum.state != '{FRONT}'", "value": "transparent"}],
-    )  # fmt: skip
+    shape = encodings("arm", rows, looks, columns)[1]
+    arms: dict[str, Any] = {
+        "scale": _scales("arm", rows, looks)[0], "legend": _legend(columns)
+    }  # fmt: skip
+    grey = {"test": f"datum.state == '{BEATEN}'", "value": GREY}
+    hollow = {"test": f"datum.state != '{FRONT}'", "value": "transparent"}
+    colour = alt.Color("arm:N", **arms, condition=grey)
+    fill = alt.Fill("arm:N", **arms, condition=[grey, hollow])
     pale = {} if picked is None else {
         "opacity": alt.condition(picked, alt.value(1), alt.value(0.12))
     }  # fmt: skip

@@ -50,6 +50,9 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
     for kind, one in document["break_even"].items():
         after = f"after {one['tokens']:,} tokens: " if one["tokens"] is not None else ""
         yield f"{kind}: level with torch-eager {after}{one['why']}"
+    fallbacks = (one["engine"].get("fallback") for one in document["processes"])
+    for words in dict.fromkeys(filter(None, fallbacks)):
+        yield f"nothing like it runs here: {words}"
     for one in document["processes"]:
         if one["kind"] == "warm" and one["cache"]["new_files"]:
             yield f"a warm start wrote {one['cache']['new_files']} files: not all came from disk"

@@ -17,7 +17,9 @@ SLOW = [
     "torch-triton/tinyllama-1.1b/bf16/fmha/b3/p7/n3/tp1",
     "torch-triton/llama-tiny/fp32/fmha/b17/p3/n3/tp1",
     "torch-triton/llama3-8b/fp32-fp8/fmha/b1/p2/n2/tp1",
-    "torch-triton/llama2-7b/fp32-int8/fmha/b2/p2/n2/tp1",
+    "torch-triton/llama2-7b/fp32-fp8/fmha/b2/p2/n2/tp1",
+    "torch-triton/llama2-7b/fp32-int8/fmha/b1/p2/n2/tp1",
+    "torch-triton/llama2-7b/bf16-int8/fmha/b2/p2/n2/tp1",
 ]
 THOROUGH = [
     "torch-triton/tinyllama-1.1b/fp32/fmha/b1/p101/n4/tp1",

@@ -24,10 +24,12 @@ def test_arms_have_a_shape_each_and_fill_says_what_became_of_a_point() -> None:
     (layer,) = [layer for layer in spec["layer"] if layer["mark"]["type"] == "point"]
     assert layer["encoding"]["shape"]["scale"]["range"] == ["circle", "square"]
     assert layer["encoding"]["color"]["scale"]["domain"] == ["a", "b"]
+    grey = layer["encoding"]["color"]["condition"]
+    assert grey == {"test": f"datum.state == '{BEATEN}'", "value": common_charts.GREY}
     fill = layer["encoding"]["fill"]
     assert fill["field"] == "arm"
     assert [(one["test"], one["value"]) for one in fill["condition"]] == [
-        (f"datum.state == '{BEATEN}'", common_charts._BEATEN),
+        (f"datum.state == '{BEATEN}'", common_charts.GREY),
         (f"datum.state != '{FRONT}'", "transparent"),
     ]
 

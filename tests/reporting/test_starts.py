@@ -11,6 +11,7 @@ from perfkit.reporting import starts
 def process(kind: str, torch_s: float, new_files: int = 0) -> dict[str, Any]:
     return {
         "kind": kind,
+        "engine": {"fallback": "a CPU: plain torch" if kind == "cold" else None},
         "phases": {"import_torch": torch_s, "first_token": 2.0, "further_tokens": 1.0},
         "cache": {"files": 3, "new_files": new_files, "bytes": 10},
     }
@@ -50,6 +51,7 @@ def test_the_lines_say_when_it_pays_and_what_was_not_on_disk() -> None:
     assert list(starts.lines(document())) == [
         "cold: level with torch-eager after 1,200 tokens: starts later, and each token takes less",
         "warm: level with torch-eager one new token has no time per token",
+        "nothing like it runs here: a CPU: plain torch",
         "a warm start wrote 1 files: not all came from disk",
         "torch-compile/llama-tiny/fp32/fmha/b1/p8/n5/tp1 | A machine | 2026-11-27",
     ]

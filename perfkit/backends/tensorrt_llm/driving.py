@@ -37,13 +37,13 @@ LIMITS = Limits()
 
 def unsupported(api: Api | str, case: Case, device: str) -> str | None:
     """Return why this machine cannot run the case by this API, or None."""
+    if case.precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        return f"{case.precision} is for PyTorch's arms: TensorRT-LLM's are built in {known}"
     if isinstance(api, str):
         return api
     if device != "cuda":
         return "TensorRT-LLM needs a GPU"
-    if case.precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        return f"{case.precision} is for PyTorch's arms: TensorRT-LLM's are built in {known}"
     if case.provider is not None:
         return f"TensorRT-LLM chooses its own kernels: nofmha or fmha, not {case.attention}"
     found = gpus()

@@ -29,7 +29,7 @@ def _page() -> None:
     left, right = st.columns([3, 2])
     with left:
         told = f"{counts.get(FRONT, 0)} cells on the front, {counts.get(BEATEN, 0)} beaten"
-        chart = common_charts.pareto(points_of(rows), looks(rows["arm"]))
+        chart = common_charts.pareto(points_of(rows), looks(rows["arm"]), columns=2)
         chart = chart.properties(height=_HEIGHT_PX)
         view.show(chart, f"output token/s over latency: {told}")
         st.caption(

@@ -71,6 +71,8 @@ def gather(paths: Sequence[Path]) -> Gathered:
                 gates.append(_gate(content, path))
             elif isinstance(content, dict) and "perfkit_attention" in content:
                 attention.append(Found(path, _attention(content, path, problems.append)))
+            elif isinstance(content, dict) and "perfkit_start" in content:
+                problems.append(f"{path} holds starts of processes, which no section shows")
             elif isinstance(content, dict) and "perfkit" not in content and "benchmarks" in content:
                 problems.append(f"{path} holds pytest-benchmark entries alone, no perfkit cells")
             else:

@@ -20,7 +20,8 @@ LATENCY = (
 PARETO = (
     "What throughput each arm gives within what time. Grey: another cell of the same machine, "
     "model and lengths is no slower and gives no less. Hollow: its verdict forbids a comparison, "
-    "and it beats none."
+    "and it beats none. Lines join fronts: of a machine in the interactive chart, of each arm in "
+    "the static picture."
 )
 ROOFLINE = (
     "Each phase's rate over the FLOP that it needs a byte at least, counted from the model's "
@@ -36,7 +37,8 @@ ABLATION = (
     "Fused attention against the same case without it, paired within a run: the median over runs, "
     "and Student's 95 % interval where there are two or more. Of several runs those whose rounds "
     "vary (unstable) count too, since the interval is over runs; the verdicts above leave them "
-    "out. A chart cuts an interval that is much longer than the changes."
+    "out. An interactive chart leaves refused pairs to the table, and cuts an interval that is "
+    "much longer than the changes."
 )
 KERNELS = (
     "Time by kernel class, from a profile of one prefill and one decode step taken after the "
