@@ -10,7 +10,10 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
+
+_LOOKS, _PAUSE_S = 20, 0.1
 
 
 def marked(mark: str) -> list[int]:
@@ -40,7 +43,10 @@ def main(mark: str, folder: str) -> None:
     """Wait for the end of the input; then kill, and remove the folder."""
     while sys.stdin.buffer.read(1):
         pass
-    kill(mark)
+    # A process that is just beginning shows no environment for a moment: look again.
+    for _ in range(_LOOKS):
+        kill(mark)
+        time.sleep(_PAUSE_S)
     shutil.rmtree(folder, ignore_errors=True)
 
 

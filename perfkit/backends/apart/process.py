@@ -187,8 +187,9 @@ class EngineProcess:
             self.read_log()
             shutil.rmtree(self._folder, ignore_errors=True)
             if guarding is not None and guarding.stdin is not None:
-                guarding.stdin.close()
+                guarding.kill()  # there is nothing left to guard
                 guarding.wait()
+                guarding.stdin.close()
 
     def _ask_to_end(self, peer: socket.socket, process: subprocess.Popen[bytes]) -> None:
         """Let it end by itself; it may hang as it does (MPI), with every result already here."""

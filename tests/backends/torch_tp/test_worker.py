@@ -11,6 +11,7 @@ import torch
 from perfkit.backends import backend
 from perfkit.cases import Case
 from perfkit.inputs import checkpoint, models
+from perfkit.machine.guard import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +33,9 @@ def engine(case: Case, source: ModelSource | None = None) -> Any:
 def nothing() -> None: ...
 
 
-def listening() -> set[str]:
-    """Return the addresses at which descendants of this process listen."""
-    mine = {child.pid for child in psutil.Process().children(recursive=True)}
+def listening(engine: ApartEngine) -> set[str]:
+    """Return the addresses at which the processes of an engine listen."""
+    mine = set(marked(engine._process.mark))
     return {
         address.laddr.ip
         for address in psutil.net_connections("inet")
@@ -77,8 +78,7 @@ def test_they_tell_their_times_kernels_and_memory(ranks: ApartEngine) -> None:
 
 
 def test_nobody_outside_this_host_reaches_them(ranks: ApartEngine) -> None:
-    del ranks
-    assert listening() == {"127.0.0.1"}
+    assert listening(ranks) == {"127.0.0.1"}
 
 
 @pytest.mark.thorough
