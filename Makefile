@@ -102,10 +102,9 @@ parse-nsys: $(STAMP) ## where the time of a profile goes: make parse-nsys FILE=r
 
 # What is measured runs alone; the other tests share the cores, a thread each.
 BESIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --benchmark-disable --numprocesses auto --maxprocesses 4 --dist loadfile
-TESTS ?= cpu and not slow and not thorough
 test: $(STAMP) ## run the quick tests that need no GPU
 	$(BIN)/python -m pytest benchmarks -m "cpu and not slow"
-	$(BESIDE) -m "$(TESTS)"
+	$(BESIDE) -m "cpu and not slow and not thorough"
 
 test-slow: $(STAMP) ## run the tests that take longer; pytest benchmarks -m "cpu and slow" measures perfkit itself
 	$(BESIDE) -m "cpu and slow"

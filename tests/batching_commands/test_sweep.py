@@ -51,15 +51,18 @@ def test_two_processes_make_the_same_rows_in_the_same_order(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_ray_makes_the_same_rows_in_the_same_order(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    ray = pytest.importorskip("ray")
     found = []
-    for transport in ("local", "ray"):
-        (folder := tmp_path / transport).mkdir()
-        asked = ("--policy", "static", "--policy", "vllm", "--transport", transport)
-        done = perfkit(folder, "batching", "sweep", *SMALL, "--jobs", "2", *asked)
-        assert done.returncode == 0, done.stderr
-        assert "[8/8] " in done.stdout
-        found.append([{**row, "sim_req_per_s": ""} for row in table(folder)])
+    try:
+        for transport in ("local", "ray"):
+            (folder := tmp_path / transport).mkdir()
+            asked = ("--policy", "static", "--policy", "vllm", "--transport", transport)
+            done = perfkit(folder, "batching", "sweep", *SMALL, "--jobs", "2", *asked)
+            assert done.returncode == 0, done.stderr
+            assert "[8/8] " in done.stdout
+            found.append([{**row, "sim_req_per_s": ""} for row in table(folder)])
+    finally:
+        ray.shutdown()  # the command ran in this process, whose other tests need their own
     assert found[0] == found[1]
     assert len(found[0]) == 8
 
