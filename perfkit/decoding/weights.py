@@ -43,11 +43,9 @@ class Matrix:
         """(…, in) -> (…, out), computed in the type of ``x``."""
         from torch.nn.functional import linear
 
-        if self.scale is None:
-            return linear(x, self.values)
-        # Scaled in fp32, as our kernels do, and as Inductor's own int8 pattern, which fails on a
-        # scale that was converted within the graph, does not match.
-        return (linear(x, self.values.to(x.dtype)).float() * self.scale).to(x.dtype)
+        from perfkit.inputs.weight_only import product
+
+        return linear(x, self.values) if self.scale is None else product(x, self.values, self.scale)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,16 @@ class WeightOnlyLinear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) -> (…, out)."""
-        return (linear(x, self.weight.to(x.dtype)).float() * self.scale).to(x.dtype)
+        return product(x, self.weight, self.scale)
+
+
+def product(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """(…, in) times (out, in) int8 or fp8 weights in the type of ``x``, scaled in fp32.
+
+    As our kernels do. Inductor's own int8 pattern, which fails on a scale that was converted within
+    the graph, does not match it.
+    """
+    return (linear(x, weight.to(x.dtype)).float() * scale).to(x.dtype)
 
 
 def quantise(model: LlamaForCausalLM, kind: str) -> None:
