@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = 2  # of a legend: a chart has three fifths of the page
-_ROW_PX, _HEIGHT_PX = 20, 460  # the height of a chart with its axes and legend
+ROW_PX, HEIGHT_PX = 20, 460  # the height of a chart with its axes and legend
 
 
 def _looks(rows: pd.DataFrame, field: str) -> tuple[alt.Color, alt.Shape]:
@@ -49,7 +49,7 @@ def by_batch(rows: pd.DataFrame) -> alt.LayerChart:
         fillOpacity=alt.condition("datum.comparable", alt.value(1), alt.value(0)),
         fill=colour,
     )
-    return _layered(base.mark_line(strokeWidth=1.5), points, height=_HEIGHT_PX)
+    return _layered(base.mark_line(strokeWidth=1.5), points, height=HEIGHT_PX)
 
 
 def history(runs: pd.DataFrame, words: str) -> alt.LayerChart:
@@ -81,7 +81,7 @@ def history(runs: pd.DataFrame, words: str) -> alt.LayerChart:
         around.encode(tooltip=["run:Q", "changed:N"]),
         base.mark_line(strokeWidth=1),
         points,
-        height=_HEIGHT_PX,
+        height=HEIGHT_PX,
     )
 
 
@@ -97,7 +97,7 @@ def ratios(rows: pd.DataFrame, figure: str, words: str) -> alt.LayerChart:
     one = alt.Chart().mark_rule(color=GREY).encode(x=alt.datum(1))
     stems = base.mark_rule(color=ON_ANY_PAGE[0], strokeWidth=1.5).encode(x2=alt.datum(1))
     points = base.mark_point(size=SIZE, filled=True, opacity=1, color=ON_ANY_PAGE[0])
-    return _layered(one, stems, points, height=alt.Step(_ROW_PX), data=rows)
+    return _layered(one, stems, points, height=alt.Step(ROW_PX), data=rows)
 
 
 def p99_over_rate(rows: pd.DataFrame) -> alt.LayerChart:
@@ -115,7 +115,7 @@ def p99_over_rate(rows: pd.DataFrame) -> alt.LayerChart:
         fill=colour,
         fillOpacity=alt.condition("datum.steady", alt.value(1), alt.value(0)),
     )
-    return _layered(base.mark_line(strokeWidth=1.5), spans, points, height=_HEIGHT_PX)
+    return _layered(base.mark_line(strokeWidth=1.5), spans, points, height=HEIGHT_PX)
 
 
 def p99_map(rows: pd.DataFrame) -> alt.LayerChart:
@@ -149,4 +149,4 @@ def errors(rows: pd.DataFrame) -> alt.LayerChart:
     none = alt.Chart().mark_rule(color=GREY).encode(y=alt.datum(0))
     points = base.mark_point(size=SIZE, filled=True, opacity=1).encode(shape=shape)
     lines = base.mark_line(strokeWidth=1.2)
-    return _layered(none, lines, points, height=_HEIGHT_PX, data=rows)
+    return _layered(none, lines, points, height=HEIGHT_PX, data=rows)

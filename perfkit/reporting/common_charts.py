@@ -40,10 +40,10 @@ def pareto(
     """
     import altair as alt
 
-    shape = encodings("arm", rows, looks, columns)[1]
-    arms: dict[str, Any] = {
-        "scale": _scales("arm", rows, looks)[0], "legend": _legend(columns)
-    }  # fmt: skip
+    colours, shapes = _scales("arm", rows, looks)
+    legend = _legend(columns)
+    arms: dict[str, Any] = {"scale": colours, "legend": legend}
+    shape = alt.Shape("arm:N", scale=shapes, legend=legend)
     grey = {"test": f"datum.state == '{BEATEN}'", "value": GREY}
     hollow = {"test": f"datum.state != '{FRONT}'", "value": "transparent"}
     colour = alt.Color("arm:N", **arms, condition=grey)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -9,19 +10,19 @@ import pytest
 from tests.decoding.interpreter import interpreted
 
 # Lengths and batches that are multiples of nothing; 17 rows make the kernels' 32.
-QUICK = [
+QUICK = (
     "torch-triton/llama3-8b/fp32/fmha/b1/p5/n2/tp1",
     "torch-triton/llama2-13b/fp32/fmha/b3/p2/n2/tp1",
-]
-SLOW = [
+)
+SLOW = (
     "torch-triton/tinyllama-1.1b/bf16/fmha/b3/p7/n3/tp1",
     "torch-triton/llama-tiny/fp32/fmha/b17/p3/n3/tp1",
     "torch-triton/llama3-8b/fp32-fp8/fmha/b1/p2/n2/tp1",
     "torch-triton/llama2-7b/fp32-fp8/fmha/b2/p2/n2/tp1",
     "torch-triton/llama2-7b/fp32-int8/fmha/b1/p2/n2/tp1",
     "torch-triton/llama2-7b/bf16-int8/fmha/b2/p2/n2/tp1",
-]
-THOROUGH = [
+)
+THOROUGH = (
     "torch-triton/tinyllama-1.1b/fp32/fmha/b1/p101/n4/tp1",
     "torch-triton/llama2-7b/fp32/fmha/b1/p1/n5/tp1",
     "torch-triton/llama-mini/bf16/fmha/b1/p70/n3/tp1",
@@ -29,7 +30,7 @@ THOROUGH = [
     "torch-triton/llama3-8b/bf16/fmha/b5/p40/n1/tp1",
     "torch-triton/tinyllama-1.1b/bf16-int8/fmha/b1/p7/n3/tp1",
     "torch-triton/tinyllama-1.1b/bf16-fp8/fmha/b3/p7/n2/tp1",
-]
+)
 
 
 def check(found: dict[str, Any], text: str) -> None:
@@ -41,37 +42,19 @@ def check(found: dict[str, Any], text: str) -> None:
         assert found["same tokens"]
 
 
-@pytest.fixture(scope="module")
-def quick() -> dict[str, dict[str, Any]]:
-    return dict(zip(QUICK, interpreted(QUICK), strict=True))
+@functools.cache
+def results(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Run cases in one process, once for all tests that look at them."""
+    return dict(zip(texts, interpreted(list(texts)), strict=True))
 
 
-@pytest.mark.parametrize("text", QUICK)
-def test_the_kernels_give_eagers_logits(text: str, quick: dict[str, dict[str, Any]]) -> None:
-    check(quick[text], text)
-
-
-@pytest.fixture(scope="module")
-def slow() -> dict[str, dict[str, Any]]:
-    return dict(zip(SLOW, interpreted(SLOW), strict=True))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("text", SLOW)
-def test_the_kernels_give_eagers_logits_for_every_model(
-    text: str, slow: dict[str, dict[str, Any]]
-) -> None:
-    check(slow[text], text)
-
-
-@pytest.fixture(scope="module")
-def thorough() -> dict[str, dict[str, Any]]:
-    return dict(zip(THOROUGH, interpreted(THOROUGH), strict=True))
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("text", THOROUGH)
-def test_the_kernels_give_eagers_logits_at_other_sizes(
-    text: str, thorough: dict[str, dict[str, Any]]
-) -> None:
-    check(thorough[text], text)
+@pytest.mark.parametrize(
+    ("texts", "text"),
+    [
+        *(pytest.param(QUICK, text, id=text) for text in QUICK),
+        *(pytest.param(SLOW, text, id=text, marks=pytest.mark.slow) for text in SLOW),
+        *(pytest.param(THOROUGH, text, id=text, marks=pytest.mark.thorough) for text in THOROUGH),
+    ],
+)
+def test_the_kernels_give_eagers_logits(texts: tuple[str, ...], text: str) -> None:
+    check(results(texts)[text], text)

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from perfkit.dashboard import table, view
+from perfkit.dashboard import charts, table, view
 from perfkit.dashboard.index import GENERATION, pairs_of
 from perfkit.reporting import ablation as report
 from perfkit.reporting import common_charts
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # The columns of changes in HEADERS are in the order of FIGURES.
 _HEADER = dict(zip(FIGURES, report.HEADERS[4:], strict=False))
-_ROW_PX = 20
 _WORDS = {**table.WORDS, "peak_allocated_bytes": "peak allocated memory"}
 
 
@@ -73,7 +72,9 @@ def _page() -> None:
         else:
             title = f"{_WORDS[figure].split(' ms')[0]}: fused ÷ nofmha, less 1, in %"
             arms = looks(row["attention"] for row in rows)
-            chart = common_charts.changes(rows, title, arms).properties(height=alt.Step(_ROW_PX))
+            chart = common_charts.changes(rows, title, arms).properties(
+                height=alt.Step(charts.ROW_PX)
+            )
             view.show(chart, f"{title}, {len(rows)} pairs")
             st.caption(
                 "Lines: 95 % interval over runs, none for a single run; cut where longer than the "

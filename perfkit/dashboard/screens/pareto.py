@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from perfkit.dashboard import table, view
+from perfkit.dashboard import charts, table, view
 from perfkit.dashboard.fronts import LATENCY, RATE, placed, points_of
 from perfkit.reporting import common_charts
 from perfkit.reporting.chart_rows import BEATEN, FRONT
 from perfkit.reporting.looks import looks
-
-_HEIGHT_PX = 460  # of a chart with its axes and legend
 
 
 def _page() -> None:
@@ -30,7 +28,7 @@ def _page() -> None:
     with left:
         told = f"{counts.get(FRONT, 0)} cells on the front, {counts.get(BEATEN, 0)} beaten"
         chart = common_charts.pareto(points_of(rows), looks(rows["arm"]), columns=2)
-        chart = chart.properties(height=_HEIGHT_PX)
+        chart = chart.properties(height=charts.HEIGHT_PX)
         view.show(chart, f"output token/s over latency: {told}")
         st.caption(
             f"{told} (grey), by another that is no slower and gives no less. Hollow: timed, but no "
